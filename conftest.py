@@ -1,0 +1,16 @@
+"""A clone's own rules: bare `pytest` runs the project's tests, `pytest -m lateral` the suite."""
+
+from __future__ import annotations
+
+import pytest
+
+from lateral.plugin.collection import wants_lateral
+
+# The entry point's name, so that an installed package isn't registered twice.
+pytest_plugins = ["lateral.plugin"]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Without a path, -m decides what is collected: neither half has to import the other's tests."""
+    if config.args_source is pytest.Config.ArgsSource.TESTPATHS and wants_lateral(config):
+        config.args = [str(config.rootpath / "tests" / "conformance")]

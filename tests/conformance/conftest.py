@@ -1,0 +1,61 @@
+"""A test item a flow, and the short fixtures that the claims are made with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pytest
+
+from lateral.errors import UnprovenError
+from lateral.model import Assessment, Finding, Flow, Verdict
+from lateral.plugin.options import topology
+from lateral.plugin.recorder import claim
+from lateral.reports.explanation import body
+from lateral.verdict import untestable
+
+TUTORIAL = (
+    "rogue.default-to-user-db.sock-shop:27017/TCP",
+    "user.sock-shop-to-user-db.sock-shop:27017/TCP",
+)
+"""The flows that the tutorial looks at."""
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "flow" in metafunc.fixturenames:
+        flows = topology(metafunc.config).flows()
+        metafunc.parametrize("flow", [_parameter(flow) for flow in flows])
+
+
+def _parameter(flow: Flow) -> object:
+    marks = (pytest.mark.tutorial,) if flow.id in TUTORIAL else ()
+    return pytest.param(flow, id=f"{flow.expectation}-{flow.id}", marks=marks)
+
+
+@pytest.fixture
+def finding(flow: Flow, lateral_findings: Mapping[str, Finding]) -> Finding:
+    """The verdict on the item's flow, and what led to it."""
+    return lateral_findings[flow.id]
+
+
+@pytest.fixture
+def explanation(finding: Finding, lateral_assessment: Assessment, request: pytest.FixtureRequest) -> str:
+    """The finding in words, for whoever has to act on it."""
+    return body(finding, lateral_assessment, claim(request.node))
+
+
+@pytest.fixture
+def proven(finding: Finding, explanation: str) -> Finding:
+    """A finding that says something; one that doesn't is an error, never a pass and never a skip."""
+    if finding.verdict is Verdict.UNPROVEN:
+        raise UnprovenError(explanation)
+    return finding
+
+
+@pytest.fixture
+def testable(finding: Finding, explanation: str) -> Finding:
+    """A finding whose flow was fit to be tested before the policies."""
+    reason = untestable(finding)
+    if reason:
+        flow = finding.flow
+        raise UnprovenError(f"UNTESTABLE {flow.source.id} to {flow.target.id}: {reason}\n\n{explanation}")
+    return finding

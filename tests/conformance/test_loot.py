@@ -1,0 +1,64 @@
+"""What an open path gives: the tutorial's rogue reads the customers' cards, until it can't."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+
+from lateral.errors import UnprovenError
+from lateral.model import Assessment, Loot, Phase
+from lateral.reports.summary import INTENDED_LEAK, is_intended, taken
+
+
+def _of(assessment: Assessment, phase: Phase, *, intended: bool) -> Sequence[Loot]:
+    return [one for one in assessment.loot if one.phase is phase and is_intended(one.path) is intended]
+
+
+def _told(loot: Sequence[Loot]) -> str:
+    return "; ".join(f"{one.source} by {one.path}: {taken(one)}" for one in loot)
+
+
+@pytest.fixture
+def before(lateral_assessment: Assessment) -> Sequence[Loot]:
+    """What rogues took from databases before the policies; nothing at all leaves nothing to prove."""
+    loot = _of(lateral_assessment, Phase.BASELINE, intended=False)
+    if not loot or not all(one.reached for one in loot):
+        raise UnprovenError(f"UNPROVEN loot: not taken before the policies ({_told(loot) or 'never tried'})")
+    return loot
+
+
+@pytest.fixture
+def under(lateral_assessment: Assessment, before: Sequence[Loot]) -> Sequence[Loot]:
+    """What rogues took from the same databases under the policies."""
+    loot = _of(lateral_assessment, Phase.ENFORCED, intended=False)
+    if {one.path for one in loot} != {one.path for one in before}:
+        raise UnprovenError("UNPROVEN loot: not tried on the same paths under the policies")
+    return loot
+
+
+@pytest.mark.tutorial
+@pytest.mark.lateral(phase=Phase.BASELINE)
+def test_rogue_reads_the_database(before: Sequence[Loot]) -> None:
+    """Before the policies a rogue pod reads the customers' cards, without any credentials."""
+    cards = sum(one.cards for one in before)
+    assert cards > 0, f"the rogue got in and found no card: {_told(before)}"
+
+
+@pytest.mark.tutorial
+@pytest.mark.lateral(phase=Phase.ENFORCED)
+def test_rogue_reads_nothing(under: Sequence[Loot]) -> None:
+    """Under the policies the same rogue reads nothing."""
+    taken_still = [one for one in under if one.reached]
+    if taken_still:
+        pytest.fail(f"EXPOSED loot: under the policies {_told(taken_still)}", pytrace=False)
+
+
+@pytest.mark.lateral(phase=Phase.ENFORCED)
+def test_cards_by_the_entry_point(lateral_assessment: Assessment, request: pytest.FixtureRequest) -> None:
+    """What the public entry point serves to anyone is on record; no policy on addresses and ports can close it."""
+    loot = _of(lateral_assessment, Phase.ENFORCED, intended=True)
+    leaks = [one for one in loot if one.reached and one.cards]
+    warning = f"warning: {_told(leaks)}: {INTENDED_LEAK}" if leaks else _told(loot) or "never tried"
+    request.node.add_report_section("call", "lateral", warning)
+    request.node.user_properties.append(("lateral.loot", warning))

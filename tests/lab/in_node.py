@@ -1,0 +1,137 @@
+"""Runs a test's body inside a node of its own: its namespaces, its root, and a fork server to start containers with.
+
+Run as a program it is that node: `python in_node.py FILE FUNCTION`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import importlib.util
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import traceback
+from collections.abc import Awaitable, Callable, Sequence
+
+from lateral.lab import forkserver, images, isolation, kernel, rootfs
+from lateral.lab.spawner import ContainerSpec, Process, Spawner
+
+TIMEOUT = 60.0
+
+Body = Callable[["Node"], Awaitable[None]]
+
+
+class Node:
+    """What a test's body gets. `netns` is the node's own network namespace."""
+
+    def __init__(self, channel: socket.socket, server: int) -> None:
+        self.spawner = Spawner(channel)
+        self.server = server
+        self.netns = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+
+    def spec(
+        self,
+        *argv: str,
+        files: dict[str, str] | None = None,
+        binds: dict[str, str] | None = None,
+        volumes: dict[str, str] | None = None,
+    ) -> ContainerSpec:
+        return ContainerSpec(
+            name="test",
+            argv=argv,
+            env={"COLOUR": "green"},
+            hostname="pod-1",
+            netns=self.netns,
+            files=files or {},
+            binds=binds or {},
+            volumes=volumes or {},
+        )
+
+    async def start(self, *argv: str) -> Process:
+        return await self.spawner.start(self.spec(*argv))
+
+    async def shell(self, script: str) -> str:
+        """What `script` prints in a container of its own."""
+        container = await self.start("bash", "-c", script)
+        printed = await output(container)
+        await container.wait()
+        return printed
+
+
+async def output(process: Process) -> str:
+    """Everything on standard output, to its end."""
+    chunks = []
+    while chunk := await process.read_stdout():
+        chunks.append(chunk)
+    return b"".join(chunks).decode()
+
+
+def in_node(body: Body) -> Callable[[], None]:
+    """Make a test of a coroutine function that runs in a node, in a process of its own."""
+
+    @functools.wraps(body)
+    def test() -> None:
+        code = sys.modules[body.__module__].__file__ or ""
+        command = [sys.executable, "-P", __file__, code, body.__name__]
+        env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+        done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=TIMEOUT, check=False)
+        assert done.returncode == 0, f"in the node:\n{done.stdout}{done.stderr}"
+
+    # What functools keeps for itself, pytest takes for the test, and its parameter for a fixture.
+    test.body = test.__dict__.pop("__wrapped__")  # type: ignore[attr-defined]
+    return test
+
+
+def stand_in(name: str, args: Sequence[str]) -> int:
+    """The stand-ins of these tests, in place of the lab's images."""
+    if name == "wait":
+        print("waiting as", os.getpid(), *args)
+        time.sleep(TIMEOUT)
+    if name == "crash":
+        raise ValueError("nobody expected this")
+    return int(args[0])
+
+
+def main(code: str, function: str) -> int:
+    spec = importlib.util.spec_from_file_location("body", code)
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["body"] = module
+    spec.loader.exec_module(module)
+    images.run = stand_in
+    trees = rootfs.shared_trees()
+    isolation.leave_host(trees)
+    child = os.fork()
+    if child:
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    kernel.prctl_set_pdeathsig(signal.SIGKILL)
+    isolation.furnish(trees)
+    channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    server = os.fork()
+    if not server:
+        channel.close()
+        forkserver.ForkServer(theirs, trees).serve()
+        os._exit(0)
+    theirs.close()
+    asyncio.run(_body(getattr(module, function).body, channel, server))
+    return 0
+
+
+async def _body(body: Body, channel: socket.socket, server: int) -> None:
+    await body(Node(channel, server))
+
+
+if __name__ == "__main__":
+    try:
+        status = main(*sys.argv[1:])
+    except BaseException:
+        traceback.print_exc()
+        status = 1
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)

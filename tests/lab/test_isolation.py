@@ -1,0 +1,91 @@
+"""What containers and the node can't do to the machine, or see of it."""
+
+from __future__ import annotations
+
+import os
+import socket
+from pathlib import Path
+
+import pytest
+
+from lateral.lab import isolation
+from tests.lab.in_node import Node, in_node, output
+
+
+@in_node
+async def test_a_container_can_not_write_what_is_the_hosts(node: Node) -> None:
+    targets = (
+        "/usr/file /bin/file /etc/ssl/file /proc/sys/kernel/hostname /proc/sys/net/ipv4/ip_forward /proc/self/comm "
+        f"{Path(isolation.__file__).parent}/file"
+    )
+    script = f"for target in {targets}; do echo 0 >>$target; done 2>&1"
+    printed = (await node.shell(script)).splitlines()
+    assert len(printed) == len(targets.split())
+    assert all(line.endswith("Read-only file system") for line in printed), printed
+
+
+@in_node
+async def test_a_container_has_harmless_devices_only_and_can_make_no_others(node: Node) -> None:
+    listed = await node.shell("shopt -s globstar; for file in /dev/**; do [ ! -L $file ] && [ -b $file -o -c $file ] && echo $file; done")
+    harmless = {f"/dev/{name}" for name in ("full", "null", "pts/ptmx", "random", "tty", "urandom", "zero")}
+    assert set(listed.split()) <= harmless, listed
+    assert "Operation not permitted" in await node.shell("mknod /tmp/disk b 254 0 2>&1")
+
+
+@in_node
+async def test_a_container_can_not_mount_or_leave_or_gain_rights(node: Node) -> None:
+    assert await node.shell("mount -t tmpfs none /tmp 2>/dev/null || unshare -m true 2>/dev/null || hostname other 2>/dev/null || echo refused") == "refused\n"
+    status = dict(line.split(":\t") for line in (await node.shell("cat /proc/self/status")).splitlines())
+    assert status["NoNewPrivs"] == "1"
+    for name in ("CapPrm", "CapEff", "CapBnd"):
+        assert int(status[name], 16) & (1 << 21 | 1 << 12 | 1 << 27) == 0  # no SYS_ADMIN, NET_ADMIN, MKNOD
+    assert int(status["CapInh"], 16) == int(status["CapAmb"], 16) == 0
+
+
+@in_node
+async def test_a_container_sees_its_own_processes_only(node: Node) -> None:
+    await node.start("lateral-image", "wait")
+    other = await node.start("sleep", "infinity")
+    assert (await node.shell("echo /proc/[0-9]*")).split() == ["/proc/1", "/proc/2"]
+    process = await node.spawner.exec(other, ["bash", "-c", "tr '\\0' ' ' </proc/2/cmdline"])
+    assert await output(process) == "sleep infinity "
+
+
+@in_node
+async def test_containers_share_no_folders_and_no_name(node: Node) -> None:
+    script = "[ -e /tmp/mark ] || [ -e /run/mark ] || [ -e /dev/shm/mark ] && echo seen; touch /{tmp,run,dev/shm}/mark"
+    assert await node.shell(script) == ""
+    assert await node.shell(script) == ""
+    assert not Path("/tmp/mark").exists()  # noqa: S108  # the node's own
+    assert await node.shell("hostname; cat /etc/hostname") == "pod-1\npod-1\n"
+    assert socket.gethostname() == isolation.NODE_NAME
+
+
+@in_node
+async def test_a_container_inherits_nothing_open(node: Node) -> None:
+    os.set_inheritable(node.netns, True)
+    container = await node.start("perl", "-e", "opendir D, '/proc/self/fd'; print join ' ', sort grep /\\d/, readdir D")
+    assert await output(container) == "0 1 2 3"  # 3 is the folder that is being read
+    assert await node.shell("readlink /proc/self/fd/0") == "/dev/null\n"
+
+
+@in_node
+async def test_the_hosts_folders_are_out_of_sight(node: Node) -> None:
+    kept = {"bin", "dev", "etc", "lib", "lib32", "lib64", "libx32", "mnt", "proc", "root", "run", "sbin", "tmp", "usr"}
+    parents = {Path(tree).parts[1] for tree in isolation.rootfs.shared_trees()}
+    assert set((await node.shell("ls /")).split()) <= kept | parents
+    assert set(os.listdir("/")) <= kept | parents
+    assert await node.shell("ls /etc/shadow /sys /home 2>/dev/null") == ""
+
+
+@in_node
+async def test_the_node_is_off_the_host(node: Node) -> None:
+    mounts = [line.split() for line in Path("/proc/self/mountinfo").read_text().splitlines()]
+    writable = {line[4] for line in mounts if "ro" not in line[5].split(",")}
+    devices = {f"/dev/{name}" for name in ("null", "zero", "full", "random", "urandom", "tty", "pts")}
+    assert writable == {"/", "/proc/sys/net", *devices}
+    for setting in ("kernel/hostname", "vm/swappiness"):
+        with pytest.raises(OSError, match="Read-only"):
+            Path("/proc/sys", setting).write_text("0")
+    assert [name for _, name in socket.if_nameindex() if name.startswith(("eth", "en", "wl"))] == []
+    assert os.getppid() == 0

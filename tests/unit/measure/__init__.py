@@ -1,0 +1,1 @@
+"""Tests of what deploys, probes and measures."""

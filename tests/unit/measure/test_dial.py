@@ -1,0 +1,117 @@
+"""The probes' scripts, run for real against sockets that are open, refusing, silent and mute."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from lateral.model import Outcome, Protocol, Sample, Speaks, Via
+from lateral.probe import Dial, Prober
+
+from .local import LocalApi, local
+
+LOOPBACK = "127.0.0.1"
+
+
+@pytest.fixture(params=["perl", "perl without Time::HiRes", "bash"])
+def prober(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Prober, LocalApi]:
+    """A prober in a pod that has what the parameter says."""
+    env = dict(os.environ)
+    if request.param == "perl without Time::HiRes":
+        (tmp_path / "Time").mkdir()
+        (tmp_path / "Time" / "HiRes.pm").write_text("die 'not in this image';\n")
+        env["PERL5LIB"] = str(tmp_path)
+    elif request.param == "bash":
+        for tool in ("bash", "timeout", "date", "dd", "od", "tr", "sed", "wc", "sleep"):
+            found = shutil.which(tool)
+            assert found is not None
+            (tmp_path / tool).symlink_to(found)
+        env["PATH"] = str(tmp_path)
+    cluster, api = local(env)
+    api.expected = ["perl", "bash", "bash"] if request.param == "bash" else ["perl", "perl"]
+    return Prober(cluster, connect_timeout=0.6, reply_timeout=0.4), api
+
+
+def dial(port: int, speaks: Speaks, protocol: Protocol = Protocol.TCP, address: str = LOOPBACK) -> Dial:
+    return Dial(address, port, protocol, speaks, Via.POD)
+
+
+def seen(samples: list[Sample]) -> list[tuple[Outcome, bool]]:
+    return [(sample.outcome, sample.replied) for sample in samples]
+
+
+def test_one_exec_tells_every_kind_of_address_apart(
+    prober: tuple[Prober, LocalApi],
+    listener: dict[str, int],
+    refusing: int,
+    silent: int,
+    mute: int,
+    deaf: int,
+) -> None:
+    samples = prober[0].probe(
+        "default",
+        "here",
+        [
+            dial(listener["http"], Speaks.HTTP),
+            dial(listener["dns"], Speaks.DNS, Protocol.UDP),
+            dial(listener["dns"], Speaks.DNS, Protocol.TCP),
+            dial(refusing, Speaks.HTTP),
+            dial(silent, Speaks.HTTP),
+            dial(mute, Speaks.MYSQL),
+            dial(deaf, Speaks.DNS, Protocol.UDP),
+            dial(refusing, Speaks.DNS, Protocol.UDP),
+            dial(80, Speaks.HTTP, address="255.255.255.255"),
+        ],
+    )
+    assert seen(samples) == [
+        (Outcome.OPEN, True),
+        (Outcome.OPEN, True),
+        (Outcome.OPEN, True),
+        (Outcome.REFUSED, False),
+        (Outcome.DROPPED, False),
+        (Outcome.OPEN, False),
+        (Outcome.DROPPED, False),
+        (Outcome.REFUSED, False),
+        (Outcome.UNREACHABLE, False),
+    ], samples
+    assert samples[4].milliseconds >= 590
+    assert samples[0].milliseconds < 590
+
+
+def test_a_delayed_dial_starts_late_and_all_dials_share_the_timeout(
+    prober: tuple[Prober, LocalApi], listener: dict[str, int], silent: int
+) -> None:
+    late = Dial(LOOPBACK, listener["http"], Protocol.TCP, Speaks.HTTP, Via.POD, delay=0.3)
+    samples = prober[0].probe("default", "here", [*(dial(silent, Speaks.HTTP) for _ in range(20)), late])
+    assert seen(samples) == [(Outcome.DROPPED, False)] * 20 + [(Outcome.OPEN, True)]
+
+
+def test_the_interpreter_is_found_out_once(
+    prober: tuple[Prober, LocalApi], listener: dict[str, int]
+) -> None:
+    for _ in range(2):
+        assert seen(prober[0].probe("default", "here", [dial(listener["http"], Speaks.HTTP)])) == [(Outcome.OPEN, True)]
+    assert [command[0] for command in prober[1].commands] == prober[1].expected
+
+
+def test_a_pod_without_any_interpreter_is_inconclusive(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    cluster, _ = local()
+    [sample] = Prober(cluster).probe("default", "here", [dial(80, Speaks.HTTP)])
+    assert sample.outcome is Outcome.INCONCLUSIVE
+    assert "executable file not found" in sample.detail
+
+
+def test_a_script_that_dies_is_inconclusive_whatever_it_printed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    perl = tmp_path / "perl"
+    perl.write_text("#!/bin/sh\necho $2 0 ok 1.0 -\nexit 3\n")
+    perl.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    cluster, _ = local()
+    [sample] = Prober(cluster).probe("default", "here", [dial(80, Speaks.HTTP)])
+    assert sample.outcome is Outcome.INCONCLUSIVE
+    assert "exit code 3" in sample.detail
+

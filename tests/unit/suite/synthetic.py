@@ -1,0 +1,119 @@
+"""Assessments as a run would measure them, made up: which flows misbehave, and how, is the caller's to say."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from lateral.model import (
+    Assessment,
+    ClusterFacts,
+    Enforcement,
+    Expectation,
+    Flow,
+    Loot,
+    Observation,
+    Outcome,
+    Phase,
+    PodState,
+    Protocol,
+    Reachability,
+    Sample,
+    Source,
+    SourceKind,
+    Speaks,
+    Target,
+    Via,
+)
+
+ROGUE = Source("rogue", "default", SourceKind.ROGUE, {"app": "rogue"})
+USER = Source("user", "sock-shop", SourceKind.TWIN, {"name": "user"})
+USER_DB = Target("user-db", "sock-shop", 27017, Protocol.TCP, Speaks.MONGO, 27017, {"name": "user-db"}, "user-db")
+LISTENER = Target("listener", "outside", 8080, Protocol.TCP, Speaks.HTTP, 8080, {"app": "listener"}, "listener")
+
+DENIED = Flow(ROGUE, USER_DB, Expectation.DENY, "sock-shop has no such dependency")
+INTENDED = Flow(USER, USER_DB, Expectation.ALLOW, "reads customers, cards and addresses")
+CONTROL = Flow(ROGUE, LISTENER, Expectation.ALLOW, "neither end is in the application", control=True)
+FLOWS = (DENIED, INTENDED, CONTROL)
+
+Seen = Mapping[Phase, Outcome]
+"""The outcome of a flow by phase; phases that aren't named behave."""
+
+IN_FORCE = Enforcement(proven=True, seconds=1.25, detail="closed 3 times in a row")
+IGNORED = Enforcement(proven=False, seconds=30.0, detail="the canary was still open after 30 s")
+
+
+def sample(outcome: Outcome, via: Via = Via.POD, *, replied: bool | None = None, address: str = "") -> Sample:
+    """A dial; an open one has a reply unless told otherwise."""
+    replies = outcome is Outcome.OPEN if replied is None else replied
+    default = "10.102.0.7:27017" if via is Via.SERVICE else "10.101.0.9:27017"
+    return Sample(outcome, via, address or default, 2.5, replies)
+
+
+def behaved(flow: Flow, phase: Phase) -> Outcome:
+    """What a flow does where policies are right and enforced."""
+    shut = flow.expectation is Expectation.DENY and phase is Phase.ENFORCED
+    return Outcome.DROPPED if shut else Outcome.OPEN
+
+
+def pods(names: Sequence[str], **changes: int | str | bool) -> dict[str, tuple[PodState, ...]]:
+    """A pod for every name; `changes` are fields of all of them."""
+    uid, restarts, ready = changes.get("uid", "0"), changes.get("restarts", 0), changes.get("ready", True)
+    return {name: (PodState("any", name, f"{name}-{uid}", int(restarts), bool(ready)),) for name in names}
+
+
+def names(flows: Sequence[Flow]) -> list[str]:
+    found = {flow.source.id for flow in flows} | {f"{flow.target.name}.{flow.target.namespace}" for flow in flows}
+    return sorted(found)
+
+
+def sweep(flows: Sequence[Flow], phase: Phase, outcome: Callable[[Flow, Phase], Outcome] = behaved) -> Reachability:
+    """One phase's matrix: each flow by ClusterIP (where it has one) and by one pod's IP."""
+    observations = {}
+    for flow in flows:
+        vias = (Via.POD,) if flow.target.service is None else (Via.SERVICE, Via.POD)
+        samples = tuple(sample(outcome(flow, phase), via) for via in vias)
+        observations[flow.id] = Observation(flow.id, phase, samples, "2025-01-01T00:00:00Z")
+    return Reachability(phase, observations, pods(names(flows)), 1.0)
+
+
+def assess(
+    flows: Sequence[Flow] = FLOWS,
+    *,
+    odd: Mapping[str, Seen] | None = None,
+    enforcement: Enforcement = IN_FORCE,
+    restoration: Enforcement = IN_FORCE,
+    sweeps: Mapping[Phase, Reachability] | None = None,
+    policies: str = "kubernetes",
+    loot: Sequence[Loot] = (),
+    note: str = "",
+) -> Assessment:
+    """An assessment in which everything is as it should be, but for the `odd` flows."""
+
+    def outcome(flow: Flow, phase: Phase) -> Outcome:
+        return (odd or {}).get(flow.id, {}).get(phase, behaved(flow, phase))
+
+    measured = {phase: sweep(flows, phase, outcome) for phase in Phase} | dict(sweeps or {})
+    return Assessment(
+        run_id="4f1c2a",
+        cluster=ClusterFacts("lab", "v1.32.0", "lab", note),
+        policies=policies,
+        flows=tuple(flows),
+        sweeps=measured,
+        enforcement=enforcement,
+        restoration=restoration,
+        loot=tuple(loot),
+        started_at="2025-01-01T00:00:00Z",
+        finished_at="2025-01-01T00:00:20Z",
+        seconds=20.0,
+    )
+
+
+LOOT = (
+    Loot(
+        Phase.BASELINE, ROGUE.id, "mongo user-db.sock-shop:27017", True, ("local", "users"), ("cards",), 1, ("...9678",)
+    ),
+    Loot(Phase.ENFORCED, ROGUE.id, "mongo user-db.sock-shop:27017", False, detail="DROPPED"),
+    Loot(Phase.BASELINE, ROGUE.id, "GET front-end.sock-shop:80/cards", True, cards=4),
+    Loot(Phase.ENFORCED, ROGUE.id, "GET front-end.sock-shop:80/cards", True, cards=4),
+)
+"""The tutorial's loot where the policies are right."""

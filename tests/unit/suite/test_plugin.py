@@ -1,0 +1,398 @@
+"""The plugin as a user meets it: exit statuses, reports and terminal, on assessments that were made up."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+
+import lateral.conformance
+from lateral.errors import ConfigurationError
+
+pytest_plugins = ["pytester"]
+
+CONFTEST = """
+    import pytest
+    from suite.synthetic import IGNORED, IN_FORCE, LOOT, Outcome, Phase, assess
+
+    pytest_plugins = ["lateral.plugin"]
+    BASELINE, ENFORCED, RESTORED = Phase
+
+    @pytest.fixture(scope="session")
+    def lateral_assessment(lateral_topology, lateral_progress):
+        lateral_progress("measured at once")
+        return assess(lateral_topology.flows(), loot=LOOT, {arguments})
+"""
+ROGUE = "rogue.default-to-user-db.sock-shop:27017/TCP"
+USER = "user.sock-shop-to-user-db.sock-shop:27017/TCP"
+
+
+@pytest.fixture(autouse=True)
+def allowed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have every machine allow a lab: none is started here."""
+    monkeypatch.setattr("lateral.providers.lab.check", lambda _fault: None)
+
+
+@pytest.fixture
+def suite(pytester: pytest.Pytester) -> pytest.Pytester:
+    """A folder with the suite in it, that finds this package's made-up assessments."""
+    shutil.copytree(Path(next(iter(lateral.conformance.__path__))), pytester.path / "conformance")
+    pytester.syspathinsert(Path(__file__).parents[1])
+    pytester.makepyprojecttoml("[tool.pytest.ini_options]\naddopts = ['--strict-markers']\nfilterwarnings = ['error']")
+    return pytester
+
+
+def run(suite: pytest.Pytester, *options: str, assessment: str = "", selected: str = "user-db") -> pytest.RunResult:
+    suite.makeconftest(CONFTEST.replace("{arguments}", assessment))
+    return suite.runpytest("-m", "lateral", "--lateral-policies", "none", "-k", selected, *options)
+
+
+def cases(suite: pytest.Pytester, folder: str = "reports") -> dict[tuple[str, str], ElementTree.Element]:
+    """The JUnit report's cases by classname and name, which must be unique."""
+    found = list(ElementTree.parse(suite.path / folder / "junit.xml").iter("testcase"))
+    by_name = {(case.get("classname", ""), case.get("name", "")): case for case in found}
+    assert len(by_name) == len(found)
+    return by_name
+
+
+def properties(element: ElementTree.Element) -> dict[str, str]:
+    return {p.get("name", ""): p.get("value", "") for p in element.iterfind("properties/property")}
+
+
+ENFORCED_CASE = ("lateral.enforced.user-db_sock-shop:27017/TCP", f"DENY {ROGUE}")
+BASELINE_CASE = ("lateral.baseline.user-db_sock-shop:27017/TCP", f"DENY {ROGUE}")
+
+
+@pytest.mark.parametrize(
+    ("assessment", "status", "outcomes"),
+    [
+        pytest.param("", 0, {"passed": 74}, id="all contained"),
+        pytest.param(
+            f"odd={{'{ROGUE}': {{ENFORCED: Outcome.OPEN}}}}", 1, {"passed": 73, "failed": 1}, id="one exposed"
+        ),
+        pytest.param(
+            f"odd={{'{USER}': {{ENFORCED: Outcome.DROPPED}}}}", 1, {"passed": 73, "failed": 1}, id="one disrupted"
+        ),
+        pytest.param(
+            f"odd={{'{ROGUE}': {{ENFORCED: Outcome.REFUSED}}}}", 10, {"passed": 73, "errors": 1}, id="one unproven"
+        ),
+        pytest.param(
+            f"odd={{'{ROGUE}': {{BASELINE: Outcome.DROPPED}}}}", 10, {"passed": 72, "errors": 2}, id="one untestable"
+        ),
+        pytest.param(
+            f"odd={{'{ROGUE}': {{ENFORCED: Outcome.OPEN}}, '{USER}': {{ENFORCED: Outcome.INCONCLUSIVE}}}}",
+            1,
+            {"passed": 72, "failed": 1, "errors": 1},
+            id="a violation wins over doubt",
+        ),
+    ],
+)
+def test_exit_status(suite: pytest.Pytester, assessment: str, status: int, outcomes: dict[str, int]) -> None:
+    """0 only when all is proven well, 1 for any violation, 10 when something is merely unproven."""
+    result = run(suite, assessment=assessment)
+    assert result.ret == status
+    result.assert_outcomes(**outcomes, deselected=644)
+
+
+def test_cluster_that_does_not_enforce(suite: pytest.Pytester) -> None:
+    """Where policies are ignored the run fails, and its summary begins by saying so in one line."""
+    odd = f"odd={{'{ROGUE}': {{ENFORCED: Outcome.OPEN}}}}, enforcement=IGNORED"
+    result = run(suite, assessment=odd, selected=f"{ROGUE} or test_cluster_enforces_policies")
+    assert result.ret == 1
+    summary = result.stdout.str().partition("= lateral =")[2].splitlines()
+    assert summary[1] == "this cluster does not enforce NetworkPolicy: the canary was still open after 30 s"
+    error = cases(suite)["lateral.enforced.enforcement", "cluster enforces policies"].find("error")
+    assert error is not None
+    assert error.get("message") == summary[1]
+
+
+def test_junit_of_a_violation(suite: pytest.Pytester) -> None:
+    """A violated case says in its name, message and body what a person needs, without properties."""
+    run(suite, assessment=f"odd={{'{ROGUE}': {{ENFORCED: Outcome.OPEN}}}}")
+    failure = cases(suite)[ENFORCED_CASE].find("failure")
+    assert failure is not None
+    headline = "EXPOSED rogue.default to user-db.sock-shop:27017/TCP: open before, still open 1.2 s after the policies"
+    assert failure.get("message") == headline
+    body = (failure.text or "").splitlines()
+    assert body[0] == headline
+    assert "Claim:     Under the policies a path is open if and only if the application needs it." in body
+    assert "OPEN by ClusterIP 10.102.0.7:27017 in 2.5 ms" in (failure.text or "")
+    assert "name=user-db of namespace sock-shop" in (failure.text or "")
+
+
+def test_junit_properties(suite: pytest.Pytester) -> None:
+    """Each case carries what was measured in its phase; the verdict stands with the enforced one; the suite has the run."""
+    run(suite)
+    found = cases(suite)
+    assert properties(found[BASELINE_CASE]) == {
+        "lateral.flow": ROGUE,
+        "lateral.phase": "baseline",
+        "lateral.outcome.ClusterIP": "OPEN",
+        "lateral.outcome.pod-IP": "OPEN",
+        "lateral.latency_ms": "2.5",
+    }
+    assert properties(found[ENFORCED_CASE]) == {
+        "lateral.flow": ROGUE,
+        "lateral.phase": "enforced",
+        "lateral.outcome.ClusterIP": "DROPPED",
+        "lateral.outcome.pod-IP": "DROPPED",
+        "lateral.latency_ms": "2.5",
+        "lateral.verdict": "CONTAINED",
+        "lateral.reason": "open before, closed 1.2 s after the policies, open again without them",
+    }
+    [whole] = ElementTree.parse(suite.path / "reports" / "junit.xml").iter("testsuite")
+    assert (whole.get("tests"), whole.get("failures"), whole.get("errors")) == ("74", "0", "0")
+    assert whole.get("timestamp") == "2025-01-01T00:00:00Z"
+    assert (
+        properties(whole).items()
+        >= {
+            "lateral.run": "4f1c2a",
+            "lateral.policies": "kubernetes",
+            "lateral.seconds_to_enforce": "1.250",
+        }.items()
+    )
+
+
+def test_junit_of_everything(suite: pytest.Pytester) -> None:
+    """The whole suite has a case of its own for each flow and phase, named in ASCII, without anything that changes."""
+    result = run(suite, selected="test")
+    result.assert_outcomes(passed=718)
+    found = cases(suite)
+    assert len(found) == 718
+    assert all(f"{group}{name}".isascii() for group, name in found)
+    assert all(group.count(".") == 2 for group, _ in found)
+
+
+def test_given_junit_is_written_too(suite: pytest.Pytester) -> None:
+    """A report that the user asks pytest for has the same words, and the suite's own is still written."""
+    run(suite, "--junitxml=mine.xml", assessment=f"odd={{'{ROGUE}': {{ENFORCED: Outcome.OPEN}}}}", selected=ROGUE)
+    [failure] = ElementTree.parse(suite.path / "mine.xml").iter("failure")
+    assert failure.get("message", "").startswith("EXPOSED rogue.default to user-db")
+    assert ENFORCED_CASE in cases(suite)
+
+
+def test_reports_folder(suite: pytest.Pytester) -> None:
+    """--lateral-reports names another folder, made where it is missing; it stands in the terminal."""
+    result = run(suite, "--lateral-reports", "some/where", selected=ROGUE)
+    assert ENFORCED_CASE in cases(suite, "some/where")
+    assert not (suite.path / "reports").exists()
+    result.stdout.fnmatch_lines(["JUnit: some/where/junit.xml"])
+
+
+def test_stale_report_is_gone(suite: pytest.Pytester) -> None:
+    """A report of an earlier run doesn't outlive the start of one that is killed."""
+    (suite.path / "reports").mkdir()
+    (suite.path / "reports" / "junit.xml").write_text("stale")
+    suite.makepyfile("import os, pytest\n@pytest.mark.lateral\ndef test_killed(): os._exit(9)")
+    run(suite, "--runpytest=subprocess")
+    result = suite.runpytest_subprocess("-m", "lateral", "--lateral-policies", "none", "-k", "test_killed")
+    assert result.ret == 9
+    assert not list((suite.path / "reports").iterdir())
+
+
+def test_terminal(suite: pytest.Pytester) -> None:
+    """The terminal shows progress as it comes, and each violation once, in the summary alone."""
+    result = run(suite, assessment=f"odd={{'{ROGUE}': {{ENFORCED: Outcome.OPEN}}}}, note='a made-up cluster'")
+    output = result.stdout.str()
+    assert "  measured at once\n" in output
+    assert output.count("EXPOSED") == 0
+    assert output.count("rogue.default to user-db.sock-shop:27017/TCP") == 1
+    assert "FAILURES" not in output
+    assert "short test summary" not in output
+    result.stdout.fnmatch_lines(
+        [
+            "a made-up cluster",
+            "still open under the policies (1):",
+            "  rogue.default to user-db.sock-shop:27017/TCP: open before, still open 1.2 s after the policies",
+            "*warning: this path is intended*",
+            "357 flows: 315 contained, 1 exposed, 41 preserved, 0 disrupted, 0 unproven; policies in force after 1.2 s*",
+            "JUnit: reports/junit.xml",
+            "*1 failed, 73 passed*",
+        ]
+    )
+
+
+def test_terminal_verbose(suite: pytest.Pytester) -> None:
+    """-v shows the verdict of each item, and -vv pytest's own sections too."""
+    odd = f"odd={{'{ROGUE}': {{ENFORCED: Outcome.OPEN}}}}"
+    result = run(suite, "-v", assessment=odd)
+    result.stdout.fnmatch_lines([f"*::test_enforced[[]DENY-{ROGUE}[]] EXPOSED*"])
+    result.stdout.fnmatch_lines([f"*::test_enforced[[]ALLOW-{USER}[]] PRESERVED*"])
+    assert "FAILURES" not in result.stdout.str()
+    assert "= FAILURES =" in run(suite, "-vv", assessment=odd).stdout.str()
+
+
+def test_terminal_quiet(suite: pytest.Pytester) -> None:
+    """-q leaves the progress out and keeps the summary."""
+    result = run(suite, "-q")
+    assert "measured at once" not in result.stdout.str()
+    result.stdout.fnmatch_lines(["357 flows: *"])
+
+
+def test_measurement_that_fails(suite: pytest.Pytester) -> None:
+    """An error of ours in the measurement is told once; every case is an error, and nothing is called violated."""
+    suite.makeconftest("""
+        import pytest
+        from lateral.errors import ClusterError
+
+        @pytest.fixture(scope="session")
+        def lateral_assessment():
+            raise ClusterError("the API refused the namespace sock-shop: it exists")
+    """)
+    result = suite.runpytest("-m", "lateral", "--lateral-policies", "none", "-k", "user-db")
+    assert result.ret == 10
+    result.assert_outcomes(errors=74, deselected=644)
+    assert result.stdout.str().count("the API refused the namespace sock-shop") == 1
+    assert all(case.find("error") is not None for case in cases(suite).values())
+
+
+def test_bug_in_the_measurement(suite: pytest.Pytester) -> None:
+    """Another exception keeps its traceback, once."""
+    suite.makeconftest("""
+        import pytest
+
+        @pytest.fixture(scope="session")
+        def lateral_assessment():
+            return {}["no such key"]
+    """)
+    result = suite.runpytest("-m", "lateral", "--lateral-policies", "none", "-k", "user-db")
+    assert result.ret == 10
+    assert result.stdout.str().count('return {}["no such key"]') == 1
+
+
+def test_interrupted(suite: pytest.Pytester) -> None:
+    """Ctrl-C keeps pytest's status, lets context managers clean up, and the report says that it isn't whole."""
+    suite.makeconftest("""
+        import pytest
+
+        @pytest.fixture(scope="session")
+        def lateral_cluster():
+            yield
+            print("cluster ended")
+
+        @pytest.fixture(scope="session")
+        def lateral_assessment(lateral_cluster):
+            raise KeyboardInterrupt
+
+        def pytest_runtest_setup(item):
+            if item.name.startswith("test_enforced"):
+                raise KeyboardInterrupt
+    """)
+    suite.makepyfile("import pytest\n@pytest.mark.lateral\ndef test_one(): pass")
+    arguments = ("-m", "lateral", "--lateral-policies", "none", "-k", f"test_one or {ROGUE}", "-s")
+    result = suite.runpytest_subprocess("test_interrupted.py", "conformance", *arguments)
+    assert result.ret == 2
+    result.stdout.fnmatch_lines(["*cluster ended*"])
+    error = cases(suite)["lateral.run.complete", "the run is complete"].find("error")
+    assert error is not None
+    assert error.get("message") == "the run ended early: 1 of 3 tests ran"
+
+
+def test_other_failures_count(suite: pytest.Pytester) -> None:
+    """Beside something unproven, a failure of another test is still a failure; so is one of the user's own claims."""
+    suite.makepyfile("def test_other(): assert False, 'another matter'")
+    result = run(suite, assessment=f"odd={{'{ROGUE}': {{ENFORCED: Outcome.REFUSED}}}}", selected=ROGUE)
+    assert result.ret == 10
+    result = suite.runpytest("--lateral-policies", "none", "-k", f"test_other or {ROGUE}")
+    assert result.ret == 1
+    result.stdout.fnmatch_lines(["*another matter*"])
+
+
+def test_tutorial(suite: pytest.Pytester) -> None:
+    """-m tutorial takes the tutorial's story alone: rogue and user at user-db, the loot and the canary."""
+    suite.makeconftest(CONFTEST.replace("{arguments}", ""))
+    result = suite.runpytest("-m", "tutorial", "-v", "--lateral-policies", "none")
+    result.assert_outcomes(passed=7, deselected=711)
+    result.stdout.fnmatch_lines([f"*::test_enforced[[]DENY-{ROGUE}[]] CONTAINED*"])
+
+
+@pytest.mark.parametrize(
+    ("loot", "status", "message"),
+    [
+        pytest.param(
+            "LOOT[:1] + (replace(LOOT[0], phase=ENFORCED),)", 1, "EXPOSED loot: under the policies", id="kept"
+        ),
+        pytest.param(
+            "(replace(LOOT[0], reached=False), LOOT[1])", 10, "UNPROVEN loot: not taken before", id="never had"
+        ),
+        pytest.param("()", 10, "UNPROVEN loot: not taken before the policies (never tried)", id="never tried"),
+        pytest.param("LOOT[:1]", 10, "UNPROVEN loot: not tried on the same paths", id="not tried again"),
+    ],
+)
+def test_loot(suite: pytest.Pytester, loot: str, status: int, message: str) -> None:
+    """Cards that are still read under the policies are a violation; cards that never were prove nothing."""
+    suite.makeconftest(
+        CONFTEST.replace("loot=LOOT, {arguments}", f"loot={loot}").replace(
+            "import pytest\n", "import pytest\n    from dataclasses import replace\n", 1
+        )
+    )
+    result = suite.runpytest("-m", "lateral", "--lateral-policies", "none", "-k", "rogue_reads_nothing")
+    assert result.ret == status
+    outcome = next(
+        iter(cases(suite)["lateral.enforced.loot", "rogue reads nothing"].iter("failure" if status == 1 else "error"))
+    )
+    assert outcome.get("message", "").startswith(message)
+
+
+def test_entry_point_is_on_record(suite: pytest.Pytester) -> None:
+    """Cards read through the public entry point pass, with a warning in the report."""
+    assert run(suite, selected="entry_point").ret == 0
+    output = cases(suite)["lateral.enforced.loot", "cards by the entry point"].findtext("system-out") or ""
+    assert output.startswith("warning: rogue.default by GET front-end.sock-shop:80/cards: 4 cards")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--lateral-policies", "no-such-set"], "*no-such-set*"),
+        (["--lateral-policies", "no/such/file.yaml"], "*no/such/file.yaml*"),
+        (["--lateral-cluster", "cloud"], "*invalid choice: 'cloud'*"),
+        (["--lateral-settle", "0"], "*expected a number of seconds above 0, found '0'*"),
+        (["--lateral-settle", "soon"], "*expected a number of seconds above 0, found 'soon'*"),
+        (["--lateral-reports", "/proc/nowhere"], "*reports can't be written to /proc/nowhere*"),
+        (["-n", "2"], "*can't be distributed yet*"),
+    ],
+)
+def test_bad_configuration(suite: pytest.Pytester, options: Sequence[str], message: str) -> None:
+    """What can't be done as asked ends with status 4 and one message, before anything is measured."""
+    result = run(suite, *options, selected=ROGUE)
+    assert result.ret == 4
+    result.stderr.fnmatch_lines([message])
+    assert "measured at once" not in result.stdout.str()
+    assert "Traceback" not in result.stdout.str() + result.stderr.str()
+
+
+def test_machine_that_allows_no_lab(suite: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the provider misses is the message, and the fault that was asked for is the provider's to judge."""
+
+    def check(fault: str | None) -> None:
+        raise ConfigurationError(f"user namespaces are refused ({fault})")
+
+    monkeypatch.setattr("lateral.providers.lab.check", check)
+    result = run(suite, "--lateral-lab-fault", "ignore-policies", selected=ROGUE)
+    assert result.ret == 4
+    result.stderr.fnmatch_lines(["ERROR: user namespaces are refused (ignore-policies)"])
+
+
+def test_nothing_is_checked_for_other_tests(suite: pytest.Pytester) -> None:
+    """A session without lateral items is left alone, whatever the options say; so is --collect-only."""
+    suite.makepyfile("def test_other(): pass")
+    result = run(suite, "--collect-only", "--lateral-policies", "no-such-set")
+    assert result.ret == 0
+    result = suite.runpytest("test_nothing_is_checked_for_other_tests.py", "--lateral-policies", "no-such-set")
+    result.assert_outcomes(passed=1)
+    assert "lateral =" not in result.stdout.str()
+    assert not (suite.path / "reports").exists()
+
+
+def test_installed_suite(suite: pytest.Pytester) -> None:
+    """--pyargs lateral.conformance runs the same from any folder, with the markers known."""
+    shutil.rmtree(suite.path / "conformance")
+    suite.makeconftest(CONFTEST.replace("{arguments}", ""))
+    arguments = ("-m", "lateral", "--lateral-policies", "none", "-k", ROGUE)
+    result = suite.runpytest("--pyargs", "lateral.conformance", *arguments)
+    result.assert_outcomes(passed=2, deselected=716)
+    assert ENFORCED_CASE in cases(suite)

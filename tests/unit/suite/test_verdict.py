@@ -1,0 +1,310 @@
+"""The judge: what three sweeps prove, and what they don't."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections.abc import Mapping
+
+import pytest
+
+from lateral.model import (
+    Assessment,
+    Enforcement,
+    Finding,
+    Flow,
+    Observation,
+    Outcome,
+    Phase,
+    Reachability,
+    Sample,
+    Verdict,
+    Via,
+)
+from lateral.verdict import judge, untestable
+
+from . import synthetic
+from .synthetic import CONTROL, DENIED, FLOWS, IGNORED, IN_FORCE, INTENDED, USER_DB, assess, sample
+
+BASELINE, ENFORCED, RESTORED = Phase
+
+
+def verdict_of(flow: Flow, assessment: Assessment) -> Finding:
+    [finding] = [finding for finding in judge(assessment) if finding.flow.id == flow.id]
+    return finding
+
+
+def seen(flow: Flow, phase: Phase, *samples: Sample) -> dict[Phase, Reachability]:
+    """A sweep in which `flow` was sampled so, and all else behaves."""
+    whole = synthetic.sweep(FLOWS, phase)
+    observation = Observation(flow.id, phase, samples, "2025-01-01T00:00:00Z")
+    return {phase: dataclasses.replace(whole, observations={**whole.observations, flow.id: observation})}
+
+
+def test_all_well() -> None:
+    """Where everything is as it should be, denies are contained and legitimate flows preserved."""
+    findings = judge(assess())
+    assert [(f.flow, f.verdict) for f in findings] == [
+        (DENIED, Verdict.CONTAINED),
+        (INTENDED, Verdict.PRESERVED),
+        (CONTROL, Verdict.PRESERVED),
+    ]
+    assert findings[0].reason == "open before, closed 1.2 s after the policies, open again without them"
+    assert set(findings[0].observations) == set(Phase)
+
+
+def test_one_pattern_contains() -> None:
+    """Of all outcomes in all phases and all doubts about the run, exactly one combination contains a flow."""
+    same = synthetic.pods(synthetic.names(FLOWS))
+    restarted = synthetic.pods(synthetic.names(FLOWS), restarts=1)
+    shut = dict.fromkeys(Phase, Outcome.DROPPED)
+    contained = []
+    for outcomes in itertools.product(Outcome, repeat=3):
+        for doubts in itertools.product((False, True), repeat=4):
+            no_canary, no_return, other_pods, no_control = doubts
+            assessment = assess(
+                odd={DENIED.id: dict(zip(Phase, outcomes, strict=True)), **({CONTROL.id: shut} if no_control else {})},
+                enforcement=IGNORED if no_canary else IN_FORCE,
+                restoration=IGNORED if no_return else IN_FORCE,
+            )
+            sweeps = {
+                phase: dataclasses.replace(sweep, pods=restarted if other_pods and phase is ENFORCED else same)
+                for phase, sweep in assessment.sweeps.items()
+            }
+            finding = verdict_of(DENIED, dataclasses.replace(assessment, sweeps=sweeps))
+            assert finding.reason.isascii()
+            assert "\n" not in finding.reason
+            if outcomes[1] in (Outcome.OPEN, Outcome.UNRESOLVED):
+                assert finding.verdict is Verdict.EXPOSED
+            elif finding.verdict is Verdict.CONTAINED:
+                contained.append((outcomes, doubts))
+            else:
+                assert finding.verdict is Verdict.UNPROVEN
+    assert contained == [((Outcome.OPEN, Outcome.DROPPED, Outcome.OPEN), (False, False, False, False))]
+
+
+def test_one_pattern_preserves() -> None:
+    """A legitimate flow is preserved by being open throughout, and disrupted only where it certainly broke."""
+    for outcomes in itertools.product(Outcome, repeat=3):
+        finding = verdict_of(INTENDED, assess(odd={INTENDED.id: dict(zip(Phase, outcomes, strict=True))}))
+        if outcomes == (Outcome.OPEN, Outcome.OPEN, Outcome.OPEN):
+            assert finding.verdict is Verdict.PRESERVED
+        elif outcomes[0] is Outcome.OPEN and outcomes[1] not in (Outcome.OPEN, Outcome.INCONCLUSIVE):
+            assert finding.verdict is Verdict.DISRUPTED
+        else:
+            assert finding.verdict is Verdict.UNPROVEN
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "verdict", "reason"),
+    [
+        pytest.param({ENFORCED: Outcome.OPEN}, Verdict.EXPOSED, "open before, still open 1.2 s after", id="stays open"),
+        pytest.param(
+            {BASELINE: Outcome.DROPPED, ENFORCED: Outcome.OPEN}, Verdict.EXPOSED, "DROPPED before, yet open", id="opens"
+        ),
+        pytest.param(
+            {ENFORCED: Outcome.UNRESOLVED},
+            Verdict.EXPOSED,
+            "still answered (UNRESOLVED)",
+            id="answers without the record",
+        ),
+        pytest.param(
+            {ENFORCED: Outcome.REFUSED},
+            Verdict.UNPROVEN,
+            "REFUSED by ClusterIP and pod IP under the policies: that is no deny by itself",
+            id="refuses",
+        ),
+        pytest.param({ENFORCED: Outcome.UNREACHABLE}, Verdict.UNPROVEN, "UNREACHABLE by ClusterIP", id="unreachable"),
+        pytest.param(
+            {BASELINE: Outcome.DROPPED},
+            Verdict.UNPROVEN,
+            "not open before the policies (DROPPED by ClusterIP and pod IP): nothing is shown by its being closed",
+            id="never open",
+        ),
+        pytest.param(
+            {RESTORED: Outcome.DROPPED},
+            Verdict.UNPROVEN,
+            "DROPPED by ClusterIP and pod IP after the policies were removed",
+            id="never opens again",
+        ),
+        pytest.param(
+            {ENFORCED: Outcome.INCONCLUSIVE},
+            Verdict.UNPROVEN,
+            "inconclusive by ClusterIP under the policies",
+            id="unknown",
+        ),
+    ],
+)
+def test_denied_reasons(outcomes: Mapping[Phase, Outcome], verdict: Verdict, reason: str) -> None:
+    """A denied flow's verdict says which phase decided it and by which address."""
+    finding = verdict_of(DENIED, assess(odd={DENIED.id: outcomes}))
+    assert finding.verdict is verdict
+    assert reason in finding.reason
+
+
+def test_exposed_by_one_address() -> None:
+    """One open address under the policies exposes the flow, and the reason names it and what the other did."""
+    sweeps = seen(DENIED, ENFORCED, sample(Outcome.DROPPED, Via.SERVICE), sample(Outcome.OPEN, Via.POD))
+    finding = verdict_of(DENIED, assess(sweeps=sweeps))
+    assert finding.verdict is Verdict.EXPOSED
+    assert finding.reason == ("open before, still open by pod IP 1.2 s after the policies (DROPPED by ClusterIP)")
+
+
+def test_exposed_without_policies() -> None:
+    """Where no policies were applied the reason doesn't speak of them."""
+    finding = verdict_of(DENIED, assess(odd={DENIED.id: {ENFORCED: Outcome.OPEN}}, policies="none"))
+    assert (finding.verdict, finding.reason) == (Verdict.EXPOSED, "open before, still open without any policies")
+
+
+@pytest.mark.parametrize("phase", [BASELINE, RESTORED])
+def test_each_address_must_have_been_open(phase: Phase) -> None:
+    """A pod's address that was never open proves nothing by being closed, whatever the ClusterIP did."""
+    sweeps = seen(DENIED, phase, sample(Outcome.OPEN, Via.SERVICE), sample(Outcome.DROPPED, Via.POD))
+    finding = verdict_of(DENIED, assess(sweeps=sweeps))
+    assert finding.verdict is Verdict.UNPROVEN
+    assert "DROPPED by pod IP" in finding.reason
+
+
+@pytest.mark.parametrize("phase", Phase)
+def test_one_inconclusive_sample_is_doubt(phase: Phase) -> None:
+    """A doubtful sample among certain ones leaves a denied flow unproven."""
+    usual = synthetic.behaved(DENIED, phase)
+    doubtful = dataclasses.replace(sample(Outcome.INCONCLUSIVE), detail="no marker \N{EM DASH} exec failed")
+    sweeps = seen(DENIED, phase, sample(usual, Via.SERVICE), sample(usual), doubtful)
+    finding = verdict_of(DENIED, assess(sweeps=sweeps))
+    assert finding.verdict is Verdict.UNPROVEN
+    assert finding.reason.endswith(": no marker ? exec failed")
+
+
+@pytest.mark.parametrize("phase", Phase)
+@pytest.mark.parametrize("flow", [DENIED, INTENDED])
+def test_every_address_kind_is_dialled(flow: Flow, phase: Phase) -> None:
+    """A flow with a Service that was dialled by one kind of address only is unproven."""
+    finding = verdict_of(flow, assess(sweeps=seen(flow, phase, sample(synthetic.behaved(flow, phase), Via.POD))))
+    assert finding.verdict is Verdict.UNPROVEN
+    assert "not dialled by ClusterIP" in finding.reason
+
+
+@pytest.mark.parametrize("phase", Phase)
+def test_missing_observation(phase: Phase) -> None:
+    """A flow that a sweep left out is unproven, denied or not."""
+    whole = synthetic.sweep(FLOWS, phase)
+    sweeps = {phase: dataclasses.replace(whole, observations={})}
+    assert {finding.verdict for finding in judge(assess(sweeps=sweeps))} == {Verdict.UNPROVEN}
+
+
+def test_target_without_service() -> None:
+    """A port that no Service exposes is proven by the pods' addresses alone."""
+    flow = dataclasses.replace(DENIED, target=dataclasses.replace(USER_DB, port=15672, service=None))
+    assert verdict_of(flow, assess([flow])).verdict is Verdict.CONTAINED
+
+
+def test_addresses_must_stay() -> None:
+    """Another pod's address in one sweep makes the sweeps incomparable."""
+    moved = sample(Outcome.DROPPED, address="10.101.0.99:27017")
+    finding = verdict_of(DENIED, assess(sweeps=seen(DENIED, ENFORCED, sample(Outcome.DROPPED, Via.SERVICE), moved)))
+    assert (finding.verdict, finding.reason) == (Verdict.UNPROVEN, "the addresses changed between the sweeps")
+
+
+@pytest.mark.parametrize("phase", Phase)
+@pytest.mark.parametrize("end", ["rogue.default", "user-db.sock-shop"])
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"uid": "1"}, "pods of {end} were replaced between the sweeps"),
+        ({"restarts": 1}, "pods of {end} restarted between the sweeps"),
+        ({"ready": False}, "readiness of {end} changed between the sweeps"),
+        (None, "no pod of {end} was seen in every sweep"),
+    ],
+)
+def test_pods_must_stay(phase: Phase, end: str, change: dict[str, str | int | bool] | None, reason: str) -> None:
+    """Pods that were replaced, restarted, unready or absent in one sweep leave a denied flow unproven."""
+    whole = synthetic.sweep(FLOWS, phase)
+    changed = synthetic.pods([end], **change) if change else {end: ()}
+    sweeps = {phase: dataclasses.replace(whole, pods={**whole.pods, **changed})}
+    finding = verdict_of(DENIED, assess(sweeps=sweeps))
+    assert (finding.verdict, finding.reason) == (Verdict.UNPROVEN, reason.format(end=end))
+
+
+def test_source_that_can_dial_nothing() -> None:
+    """Denies of a source whose legitimate flows are all closed too are unproven; one open one is enough."""
+    cut = {CONTROL.id: {ENFORCED: Outcome.DROPPED}}
+    finding = verdict_of(DENIED, assess(odd=cut))
+    assert finding.verdict is Verdict.UNPROVEN
+    assert finding.reason == "rogue.default could dial nothing under the policies, not even what it may"
+    other = dataclasses.replace(CONTROL, target=dataclasses.replace(CONTROL.target, name="other"))
+    assert verdict_of(DENIED, assess([*FLOWS, other], odd=cut)).verdict is Verdict.CONTAINED
+
+
+def test_source_without_controls() -> None:
+    """A source that may dial nothing at all can still be contained: the three sweeps prove it."""
+    assert verdict_of(DENIED, assess([DENIED])).verdict is Verdict.CONTAINED
+
+
+@pytest.mark.parametrize(
+    ("enforcement", "restoration", "reason"),
+    [
+        (IGNORED, IN_FORCE, "closed, but no policy was shown to be in force: the canary was still open after 30 s"),
+        (
+            IN_FORCE,
+            IGNORED,
+            "closed, but the policies were not shown to be gone again: the canary was still open after 30 s",
+        ),
+    ],
+)
+def test_denied_without_canary(enforcement: Enforcement, restoration: Enforcement, reason: str) -> None:
+    """A closed path proves nothing while the canary didn't flip."""
+    finding = verdict_of(DENIED, assess(enforcement=enforcement, restoration=restoration))
+    assert (finding.verdict, finding.reason) == (Verdict.UNPROVEN, reason)
+
+
+def test_allowed_without_canary() -> None:
+    """A legitimate flow that stays open proves nothing where no policy was in force."""
+    finding = verdict_of(INTENDED, assess(enforcement=IGNORED))
+    assert finding.verdict is Verdict.UNPROVEN
+    assert finding.reason.startswith("open throughout, but no policy was shown to be in force")
+
+
+def test_cluster_that_ignores_policies() -> None:
+    """Where policies are ignored every denied flow is exposed and no other is called preserved."""
+    findings = judge(assess(odd={DENIED.id: {ENFORCED: Outcome.OPEN}}, enforcement=IGNORED))
+    assert [finding.verdict for finding in findings] == [Verdict.EXPOSED, Verdict.UNPROVEN, Verdict.UNPROVEN]
+
+
+@pytest.mark.parametrize(
+    ("restored", "ending"),
+    [(Outcome.OPEN, "works again without them"), (Outcome.REFUSED, "does not work without them either")],
+)
+def test_disrupted(restored: Outcome, ending: str) -> None:
+    """A legitimate flow that the policies broke is disrupted, whether or not it recovers."""
+    finding = verdict_of(INTENDED, assess(odd={INTENDED.id: {ENFORCED: Outcome.DROPPED, RESTORED: restored}}))
+    assert finding.verdict is Verdict.DISRUPTED
+    assert finding.reason == f"worked before, DROPPED by ClusterIP and pod IP under the policies, {ending}"
+
+
+def test_allowed_needs_a_reply() -> None:
+    """A legitimate flow that connects but gets no answer under the policies is disrupted; before them, untestable."""
+    silent = (sample(Outcome.OPEN, Via.SERVICE), sample(Outcome.OPEN, Via.POD, replied=False))
+    under = verdict_of(INTENDED, assess(sweeps=seen(INTENDED, ENFORCED, *silent)))
+    assert under.verdict is Verdict.DISRUPTED
+    assert "no reply by pod IP under the policies" in under.reason
+    before = verdict_of(INTENDED, assess(sweeps=seen(INTENDED, BASELINE, *silent)))
+    assert before.verdict is Verdict.UNPROVEN
+    assert untestable(before) == "no reply by pod IP before the policies"
+
+
+@pytest.mark.parametrize("flow", FLOWS)
+def test_testable(flow: Flow) -> None:
+    """A flow that is open at baseline can be tested, whatever happens to it later."""
+    assert (
+        untestable(verdict_of(flow, assess(odd={flow.id: {ENFORCED: Outcome.OPEN, RESTORED: Outcome.DROPPED}}))) == ""
+    )
+
+
+@pytest.mark.parametrize("flow", FLOWS)
+@pytest.mark.parametrize("outcome", [outcome for outcome in Outcome if outcome is not Outcome.OPEN])
+def test_untestable(flow: Flow, outcome: Outcome) -> None:
+    """A flow that wasn't open at baseline can't be tested."""
+    reason = untestable(verdict_of(flow, assess(odd={flow.id: {BASELINE: outcome}})))
+    assert "before the policies" in reason
+    assert outcome.lower() in reason.lower()
