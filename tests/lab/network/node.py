@@ -22,7 +22,7 @@ from lateral.lab.store import Object, Store
 
 LIMIT = 60.0
 """Seconds for one scenario."""
-PATIENCE = 1.0
+PATIENCE = 0.6
 """Seconds without an answer that count as a drop."""
 
 Port = tuple[str, int]
@@ -106,11 +106,11 @@ class TestNode:
         labels: Mapping[str, str] | None = None,
         namespace: str = "shop",
         listens: Sequence[Port] = (),
-        names: Mapping[str, Port] | None = None,
+        ports: Sequence[Mapping[str, Any]] = (),
         phase: str = "Running",
         host_network: bool = False,
     ) -> TestPod:
-        """Create a pod that answers on `listens`; `names` are its named container ports."""
+        """Create a pod that answers on `listens`; `ports` are its containers' as the API has them."""
         if host_network:
             made = TestPod(name, namespace, "10.100.0.1", self.sandboxes.host(), None)
         else:
@@ -118,14 +118,14 @@ class TestNode:
             made = TestPod(name, namespace, sandbox.ip, sandbox.fd, sandbox)
         for protocol, port in listens:
             listen(made, protocol, port)
-        ports = [
-            {"name": at, "protocol": protocol, "containerPort": to} for at, (protocol, to) in (names or {}).items()
-        ]
         self.store.create(
             {
                 "kind": "Pod",
                 "metadata": {"name": name, "namespace": namespace, "labels": dict(labels or {})},
-                "spec": {"hostNetwork": host_network, "containers": [{"name": "main", "ports": ports}]},
+                "spec": {
+                    "hostNetwork": host_network,
+                    "containers": [{"name": "main", "ports": [dict(port) for port in ports]}],
+                },
                 "status": {"podIP": made.ip, "phase": phase},
             }
         )

@@ -40,6 +40,9 @@ class Cluster:
 
         return self.store.modify(kind, "shop", name, bumped)
 
+    def relabel(self, pod: str, **labels: str) -> None:
+        self.store.modify("Pod", "shop", pod, lambda new: new["metadata"].update(labels=labels))
+
     def make_ready(self, pod: Object, *, ready: bool = True) -> Object:
         def change(new: Object) -> None:
             new["status"].setdefault("podIP", f"10.101.0.{next(self._addresses)}")
@@ -83,7 +86,9 @@ class Cluster:
 @contextlib.asynccontextmanager
 async def running() -> AsyncIterator[Cluster]:
     cluster = Cluster()
-    tasks = [asyncio.create_task(each.run()) for each in all_of(cluster.store, ca="PEM", events=Recorder(cluster.store))]
+    tasks = [
+        asyncio.create_task(each.run()) for each in all_of(cluster.store, ca="PEM", events=Recorder(cluster.store))
+    ]
     try:
         await cluster.settled()
         yield cluster
@@ -110,7 +115,9 @@ def deployment(name: str = "carts", replicas: int = 2, **spec: Any) -> Object:
 
 
 def template(labels: dict[str, str], image: str = "carts:1", **spec: Any) -> Object:
-    containers = [{"name": "main", "image": image, "ports": [{"name": "web", "containerPort": 8079, "protocol": "TCP"}]}]
+    containers = [
+        {"name": "main", "image": image, "ports": [{"name": "web", "containerPort": 8079, "protocol": "TCP"}]}
+    ]
     return {"metadata": {"labels": labels}, "spec": {"containers": containers, **spec}}
 
 

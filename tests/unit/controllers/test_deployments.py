@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lateral.lab.conditions import condition
 from lateral.lab.deletion import delete, terminating
-from lateral.lab.store import Object
 
 from .running import Cluster, deployment, running
+
+if TYPE_CHECKING:
+    from lateral.lab.store import Object
 
 
 def current(cluster: Cluster) -> Object:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lateral.lab.deletion import delete
-from lateral.lab.store import Object
 
 from .running import Cluster, pod, running, service
+
+if TYPE_CHECKING:
+    from lateral.lab.store import Object
 
 
 def slices(cluster: Cluster) -> list[Object]:
@@ -87,7 +89,7 @@ def test_a_changed_label_moves_a_pod_in_and_out() -> None:
             await cluster.settled()
             cluster.make_ready(made)
             for label, expected in (("carts", ["a"]), ("orders", [])):
-                cluster.store.modify("Pod", "shop", "a", lambda new, to=label: new["metadata"]["labels"].update(name=to))
+                cluster.relabel("a", name=label)
                 await cluster.settled()
                 assert list(endpoints(cluster)) == expected
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lateral.lab.deletion import delete, finalize
-from lateral.lab.store import Object
 
 from .running import Cluster, running
+
+if TYPE_CHECKING:
+    from lateral.lab.store import Object
 
 
 def config_map(cluster: Cluster, name: str, *owners: Object, **more: Any) -> Object:

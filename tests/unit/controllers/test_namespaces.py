@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from typing import TYPE_CHECKING
 
 from lateral.lab.deletion import delete, finalize
 from lateral.lab.events import Recorder
-from lateral.lab.store import Object
 
 from .running import Cluster, deployment, pod, running
+
+if TYPE_CHECKING:
+    from lateral.lab.store import Object
 
 
 def policy() -> Object:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lateral.lab.controllers.ownership import controller_of
-from lateral.lab.store import Object
 
 from .running import Cluster, pod, running, template
+
+if TYPE_CHECKING:
+    from lateral.lab.store import Object
 
 
 def replica_set(replicas: int, **spec: Any) -> Object:
@@ -92,7 +94,9 @@ def test_a_matching_orphan_is_adopted_and_counted() -> None:
             cluster.store.create(pod("mine", {"name": "carts", "hash": "one"}))
             cluster.store.create(pod("other", {"name": "carts", "hash": "two"}))
             cluster.store.create(replica_set(1))
-            await cluster.until(lambda: "ownerReferences" in (cluster.find("Pod", "mine") or {})["metadata"], "adoption")
+            await cluster.until(
+                lambda: "ownerReferences" in (cluster.find("Pod", "mine") or {})["metadata"], "adoption"
+            )
             await cluster.settled()
             assert [each["metadata"]["name"] for each in cluster.pods()] == ["mine", "other"]
             assert "ownerReferences" not in cluster.pods()[1]["metadata"]
@@ -106,7 +110,9 @@ def test_a_pod_that_no_longer_matches_is_released_and_replaced() -> None:
             cluster.store.create(replica_set(1))
             await cluster.until(cluster.pods, "a pod")
             name = cluster.pods()[0]["metadata"]["name"]
-            cluster.store.modify("Pod", "shop", name, lambda new: new["metadata"].update(labels={"name": "quarantined"}))
+            cluster.store.modify(
+                "Pod", "shop", name, lambda new: new["metadata"].update(labels={"name": "quarantined"})
+            )
             await cluster.until(lambda: len(cluster.pods()) == 2, "a replacement")
             assert "ownerReferences" not in cluster.store.get("Pod", "shop", name)["metadata"]
 

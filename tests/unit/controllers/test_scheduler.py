@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from typing import TYPE_CHECKING
 
 from lateral.lab.conditions import condition
-from lateral.lab.store import Object
 
 from .running import NODE, Cluster, pod, running
+
+if TYPE_CHECKING:
+    from lateral.lab.store import Object
 
 
 def scheduled(cluster: Cluster) -> Object:

@@ -6,7 +6,8 @@ import threading
 from collections.abc import Callable, Iterator
 
 import pytest
-from tests.unit.images.loopback import Loopback
+
+from .loopback import Loopback
 
 
 @pytest.fixture

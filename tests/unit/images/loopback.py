@@ -116,16 +116,18 @@ class Loopback:
         self._close(name)
 
     def crash_of(self, name: str) -> Exception | None:
-        """What a stand-in died of; waits for its end."""
-        running = self._running[name]
+        """What a stand-in died of; waits for its end. Whoever doesn't ask expects none."""
+        running = self._running.pop(name)
         running.wait()
         return running.crash
 
     def close(self) -> None:
-        for name in list(self._running):
-            self._running.pop(name).stop()
+        for running in self._running.values():
+            running.stop()
         for name in self._sockets:
             self._close(name)
+        crashes = {name: running.crash for name, running in self._running.items() if running.crash}
+        assert not crashes, f"stand-ins died unexpectedly: {crashes}"
 
     def _close(self, name: str) -> None:
         for listening in self._sockets[name].values():

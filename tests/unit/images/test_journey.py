@@ -6,10 +6,11 @@ import http.client
 from collections.abc import Callable
 
 import pytest
-from tests.unit.images.browser import Browser
-from tests.unit.images.loopback import STANDINS, Loopback
 
 from lateral.lab.images.standin import CrashError
+
+from .browser import Browser
+from .loopback import STANDINS, Loopback
 
 NERD_LEG = "a0a4f044-b040-410d-8ead-4de0446aec7e"
 CUSTOMER = "57a98d98e4b00679b4a830b2"

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 Object = dict[str, Any]
 
-NAMESPACES = [
+NAMESPACES: list[Object] = [
     {"metadata": {"name": "shop", "labels": {"team": "a", "env": "prod"}}},
     {"metadata": {"name": "other", "labels": {"team": "b"}}},
     {"metadata": {"name": "bare"}},
@@ -104,7 +104,7 @@ def _is(entry: Object, peer: Object, owner: Object) -> bool:
 def _at(entry: Object, target: Object, protocol: str, port: int) -> bool:
     if entry.get("protocol", "TCP") != protocol:
         return False
-    wanted = entry.get("port")
+    wanted: Any = entry.get("port")
     if wanted is None:
         return True
     if isinstance(wanted, str):

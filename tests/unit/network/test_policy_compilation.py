@@ -87,10 +87,11 @@ def test_pods_that_have_ended_or_share_the_nodes_network_are_no_concern_of_polic
 
 def test_pods_that_are_not_ready_count_on_both_sides() -> None:
     objects = [pod_object("web", "10.101.0.1", phase="Pending"), pod_object("client", "10.101.0.2", phase="Pending")]
-    spec = {"podSelector": {}, "ingress": [{"from": [{"podSelector": {}}]}]}
+    spec: Object = {"podSelector": {}, "ingress": [{"from": [{"podSelector": {}}]}]}
     isolations = compile_policies([policy(spec)], read(objects), NAMESPACES)
     assert [len(isolation.pods) for isolation in isolations.ingress] == [2]
-    assert compiled_allowed(*read(objects), "TCP", 80, isolations)
+    web, client = read(objects)
+    assert compiled_allowed(client, web, "TCP", 80, isolations)
 
 
 def test_pods_under_the_same_policies_share_one_isolation() -> None:

@@ -1,0 +1,135 @@
+"""What the terminal says at the end of a run."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+
+from lateral.model import Assessment, Flow, Outcome, Phase, Verdict
+from lateral.reports import explanation
+from lateral.reports.summary import SHOWN, summarise
+from lateral.topology import load
+from lateral.verdict import judge
+
+from .synthetic import DENIED, IGNORED, INTENDED, LOOT, ROGUE, Seen, assess
+
+ENFORCED = Phase.ENFORCED
+
+
+def lines(assessment: Assessment, width: int = 110) -> list[str]:
+    return summarise(assessment, judge(assessment), width, "reports/junit.xml")
+
+
+def many(count: int) -> list[Flow]:
+    return [dataclasses.replace(DENIED, source=dataclasses.replace(ROGUE, name=f"rogue-{n}")) for n in range(count)]
+
+
+def opened(flows: list[Flow], outcome: Outcome = Outcome.OPEN) -> Mapping[str, Seen]:
+    return {flow.id: {ENFORCED: outcome} for flow in flows}
+
+
+def test_all_well() -> None:
+    """A run without trouble says what was measured, with which policies, and counts; nothing is listed."""
+    text = lines(assess())
+    assert text[0] == "cluster lab v1.32.0, policies kubernetes, run 4f1c2a"
+    assert text[-1] == (
+        "3 flows: 1 contained, 0 exposed, 2 preserved, 0 disrupted, 0 unproven; "
+        "policies in force after 1.2 s; measured in 20.0 s"
+    )
+    assert not [line for line in text if line.startswith(("still open", "intended, but", "nothing proven"))]
+
+
+def test_no_enforcement_comes_first() -> None:
+    """That a cluster ignores policies is the first line, and stands on one."""
+    text = lines(assess(enforcement=IGNORED))
+    assert text[0] == "this cluster does not enforce NetworkPolicy: the canary was still open after 30 s"
+    assert "policies not in force after 30.0 s" in text[-1]
+
+
+def test_note_of_the_cluster() -> None:
+    """What the cluster has to say of itself is said."""
+    assert "a toy" in lines(assess(note="a toy"))
+
+
+def test_lists() -> None:
+    """Open, broken and unproven flows are listed apart, with their reasons."""
+    extra = dataclasses.replace(DENIED, source=dataclasses.replace(ROGUE, name="third"))
+    odd = {
+        DENIED.id: {ENFORCED: Outcome.OPEN},
+        INTENDED.id: {ENFORCED: Outcome.DROPPED},
+        extra.id: {ENFORCED: Outcome.REFUSED},
+    }
+    text = lines(assess([DENIED, INTENDED, extra], odd=odd))
+    at = {heading: text.index(heading) for heading in text if heading.endswith("(1):")}
+    assert text[at["still open under the policies (1):"] + 1] == (
+        "  rogue.default to user-db.sock-shop:27017/TCP: open before, still open 1.2 s after the policies"
+    )
+    assert "user.sock-shop to user-db" in text[at["intended, but broken by the policies (1):"] + 1]
+    assert "third.default to user-db.sock-shop:27017/TCP: REFUSED" in text[at["nothing proven (1):"] + 1]
+
+
+def test_long_lists_are_bounded() -> None:
+    """Many open paths go by source, no line is wider than the terminal, and what isn't shown is counted."""
+    flows = load("sock-shop").flows()
+    odd = opened([flow for flow in flows if flow.expectation == "DENY"])
+    text = lines(assess(flows, odd=odd))
+    begin = text.index("still open under the policies (316):")
+    assert text[begin + 1].startswith("  rogue.default to 15: catalogue.sock-shop:80, ")
+    assert text[begin + 1].endswith(", ...")
+    assert max(map(len, text[begin : begin + 18])) <= 110
+    text = lines(assess(many(SHOWN + 5), odd=opened(many(SHOWN + 5))))
+    begin = text.index(f"still open under the policies ({SHOWN + 5}):")
+    assert text[begin + SHOWN + 1] == "  and 5 more; see reports/junit.xml"
+
+
+def test_doubts_are_grouped_by_reason() -> None:
+    """What leaves many flows unproven is told once, with how many it concerns."""
+    flows = many(30)
+    text = lines(assess(flows, odd=opened(flows, Outcome.REFUSED)))
+    begin = text.index("nothing proven (30):")
+    assert text[begin + 1].startswith("  rogue-0.default to user-db.sock-shop:27017/TCP and 29 others: REFUSED by")
+    assert text[begin + 2] == ""
+
+
+def test_loot() -> None:
+    """Loot stands by path, before and under the policies; what an intended path gives is a warning."""
+    text = lines(assess(loot=LOOT))
+    begin = text.index("loot:")
+    assert text[begin + 1 : begin + 8] == [
+        "  rogue.default by mongo user-db.sock-shop:27017",
+        "    before the policies: 1 card (...9678) in databases local, users",
+        "    under the policies:  nothing (DROPPED)",
+        "  rogue.default by GET front-end.sock-shop:80/cards",
+        "    before the policies: 4 cards",
+        "    under the policies:  4 cards",
+        "    warning: this path is intended, so policies on addresses and ports can't close it: only the application can",
+    ]
+
+
+def test_colours() -> None:
+    """A count of violations is red only where there are some."""
+    assessment = assess(odd=opened([DENIED]))
+    painted = summarise(
+        assessment, judge(assessment), 110, "", lambda text, colour: f"<{colour}:{text}>" if colour else text
+    )
+    assert "<red:1 exposed>" in painted[-1]
+    assert ", 0 disrupted," in painted[-1]
+
+
+def test_advice() -> None:
+    """What to do names the pods and the pod's port, as a NetworkPolicy would."""
+    [exposed] = judge(assess([DENIED], odd=opened([DENIED])))
+    told = explanation.advice(exposed)
+    for part in ("name=user-db of namespace sock-shop", "app=rogue of namespace default", "pod port 27017/TCP"):
+        assert part in told
+    [disrupted] = judge(assess([INTENDED], odd={INTENDED.id: {ENFORCED: Outcome.DROPPED}}))
+    assert disrupted.verdict is Verdict.DISRUPTED
+    assert "admit pod port 27017/TCP both ways" in explanation.advice(disrupted)
+
+
+def test_body_of_what_was_not_measured() -> None:
+    """A phase without an observation is said to be missing."""
+    assessment = assess([DENIED])
+    [finding] = judge(dataclasses.replace(assessment, sweeps={}))
+    assert finding.verdict is Verdict.UNPROVEN
+    assert explanation.body(finding, assessment, "the claim").count("not measured") == 4

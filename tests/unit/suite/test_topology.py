@@ -1,0 +1,250 @@
+"""The topology: what is read, which flows come of it, and how bad files are refused."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from lateral.errors import ConfigurationError
+from lateral.model import Expectation, Flow, Protocol, SourceKind
+from lateral.topology import Topology, load
+
+SMALL: dict[str, Any] = {
+    "application": "shop",
+    "namespace": "shop",
+    "workloads": [
+        {
+            "name": "web",
+            "labels": {"name": "web"},
+            "ports": [{"port": 80, "podPort": 8079, "speaks": "http"}],
+            "dns": True,
+        },
+        {
+            "name": "db",
+            "labels": {"name": "db"},
+            "ports": [{"port": 27017, "speaks": "mongo"}, {"port": 15672, "speaks": "http", "service": False}],
+        },
+    ],
+    "intended": [
+        {"from": "anyone", "to": "web", "port": 80, "reason": "the public entry point"},
+        {"from": "web", "to": "db", "port": 27017, "reason": "reads"},
+    ],
+    "dns": {"name": "kube-dns", "namespace": "kube-system", "labels": {"k8s-app": "kube-dns"}, "port": 53},
+    "attackers": [
+        {"name": "rogue", "namespace": "default", "labels": {"app": "rogue"}},
+        {"name": "rogue", "namespace": "shop", "labels": {"app": "rogue"}},
+    ],
+    "outside": {
+        "namespace": "outside",
+        "listeners": [{"name": "decoy", "port": 53, "protocols": ["UDP", "TCP"], "speaks": "dns"}],
+    },
+}
+
+Write = Callable[[Any], Path]
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Write:
+    def write(data: Any) -> Path:
+        path = tmp_path / "topology.yaml"
+        path.write_text(data if isinstance(data, str) else yaml.safe_dump(data))
+        return path
+
+    return write
+
+
+@pytest.fixture
+def small(write: Write) -> Topology:
+    return load(write(SMALL))
+
+
+def allowed(flows: tuple[Flow, ...]) -> set[str]:
+    return {flow.id for flow in flows if flow.expectation is Expectation.ALLOW and not flow.control}
+
+
+def test_sources_and_targets(small: Topology) -> None:
+    """Sources are the attackers and a twin of each workload; targets are all ports, DNS and the listeners outside."""
+    assert [(source.id, source.kind) for source in small.sources()] == [
+        ("rogue.default", SourceKind.ROGUE),
+        ("rogue.shop", SourceKind.ROGUE),
+        ("web.shop", SourceKind.TWIN),
+        ("db.shop", SourceKind.TWIN),
+    ]
+    assert [(target.id, target.pod_port, target.service) for target in small.targets()] == [
+        ("web.shop:80/TCP", 8079, "web"),
+        ("db.shop:27017/TCP", 27017, "db"),
+        ("db.shop:15672/TCP", 15672, None),
+        ("kube-dns.kube-system:53/UDP", 53, "kube-dns"),
+        ("kube-dns.kube-system:53/TCP", 53, "kube-dns"),
+        ("decoy.outside:53/UDP", 53, "decoy"),
+        ("decoy.outside:53/TCP", 53, "decoy"),
+    ]
+
+
+def test_flows(small: Topology) -> None:
+    """All pairs are flows, in one order; only what is intended is allowed."""
+    flows = small.flows()
+    assert len(flows) == len({flow.id for flow in flows}) == 4 * 7
+    assert [flow.id for flow in flows] == [f"{s.id}-to-{t.id}" for s in small.sources() for t in small.targets()]
+    assert allowed(flows) == {
+        "rogue.default-to-web.shop:80/TCP",
+        "web.shop-to-db.shop:27017/TCP",
+        "web.shop-to-kube-dns.kube-system:53/UDP",
+        "web.shop-to-kube-dns.kube-system:53/TCP",
+    }
+
+
+def test_controls(small: Topology) -> None:
+    """A flow is a control, and must stay open, exactly when neither end is in the application."""
+    for flow in small.flows():
+        assert flow.control is ("shop" not in (flow.source.namespace, flow.target.namespace))
+        assert flow.expectation is Expectation.ALLOW or not flow.control
+
+
+def test_attacker_gains_nothing_by_a_workloads_name(write: Write) -> None:
+    """An attacker who is called like a workload isn't that workload."""
+    data = copy.deepcopy(SMALL)
+    data["attackers"].append({"name": "web", "namespace": "default", "labels": {"name": "web"}})
+    assert "web.default-to-db.shop:27017/TCP" not in allowed(load(write(data)).flows())
+
+
+def test_sock_shop() -> None:
+    """The packaged Sock Shop has its fourteen services and fifteen dependencies, and only those are allowed."""
+    shop = load("sock-shop")
+    flows = shop.flows()
+    assert len(shop.workloads) == 14
+    assert len(flows) == 17 * 21
+    between = {flow for flow in allowed(flows) if ".sock-shop-to-" in flow and ".sock-shop:" in flow}
+    assert len(between) == 15
+    assert "user.sock-shop-to-user-db.sock-shop:27017/TCP" in between
+    assert not any(flow.startswith("rogue.sock-shop") for flow in allowed(flows))
+    reasons = {flow.id: flow.reason for flow in flows}
+    assert reasons["spoof.default-to-front-end.sock-shop:80/TCP"] == "the public entry point"
+
+
+def test_defaults(small: Topology) -> None:
+    """Ports are TCP and the pod's own, listeners wear their name, workloads need no DNS unless they say so."""
+    web, db = small.workloads
+    assert (web.dns, db.dns) == (True, False)
+    assert (db.ports[0].pod_port, db.ports[0].protocol, db.ports[0].service) == (27017, Protocol.TCP, True)
+    assert small.outside.listeners[0].labels == {"app": "decoy"}
+
+
+def broken(*path: str | int, value: Any = None) -> Any:
+    """SMALL with the value at `path` replaced, or removed."""
+    data = copy.deepcopy(SMALL)
+    holder: Any = data
+    for step in path[:-1]:
+        holder = holder[step]
+    if value is None:
+        del holder[path[-1]]
+    else:
+        holder[path[-1]] = value
+    return data
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        pytest.param("a: [", "is not valid YAML", id="no YAML"),
+        pytest.param([], "the document: expected a mapping with application", id="no mapping"),
+        pytest.param(broken("dns"), "the document: dns is missing", id="missing field"),
+        pytest.param(broken("extra", value=1), "the document: unknown field 'extra'", id="unknown field"),
+        pytest.param(
+            broken("workloads", 0, "ports", 0, "podport", value=1),
+            "workloads[0].ports[0]: unknown field 'podport'",
+            id="case",
+        ),
+        pytest.param(
+            broken("workloads", 0, "ports", 0, "port", value="80"),
+            "workloads[0].ports[0].port: expected a port number (1 to 65535), found '80'",
+            id="port as text",
+        ),
+        pytest.param(
+            broken("workloads", 0, "ports", 0, "port", value=True), "expected a port number", id="port as boolean"
+        ),
+        pytest.param(broken("workloads", 0, "ports", 0, "port", value=65536), "expected a port number", id="high port"),
+        pytest.param(
+            broken("workloads", 0, "ports", 0, "speaks", value="ftp"),
+            "workloads[0].ports[0].speaks: expected one of http, mongo, mysql, redis, amqp, dns, found 'ftp'",
+            id="unknown protocol",
+        ),
+        pytest.param(
+            broken("workloads", 0, "ports", 0, "protocol", value="SCTP"), "expected one of TCP, UDP", id="SCTP"
+        ),
+        pytest.param(broken("workloads", value=[]), "workloads: expected a list that isn't empty", id="empty list"),
+        pytest.param(
+            broken("workloads", 0, "dns", value="yes"), "workloads[0].dns: expected true or false", id="boolean"
+        ),
+        pytest.param(
+            broken("workloads", 0, "name", value="Web"), "workloads[0].name: expected a Kubernetes name", id="name"
+        ),
+        pytest.param(broken("workloads", 1, "name", value="web"), "workloads: web given twice", id="workload twice"),
+        pytest.param(
+            broken("workloads", 0, "labels", value={"a": 1}),
+            "workloads[0].labels.a: expected a label's value",
+            id="label",
+        ),
+        pytest.param(
+            broken("workloads", 0, "labels", value={"a b": "c"}), "'a b' is no label's name", id="label's name"
+        ),
+        pytest.param(
+            broken("workloads", 1, "ports", 1, "port", value=27017),
+            "workloads[1].ports: 27017/TCP given twice",
+            id="port twice",
+        ),
+        pytest.param(
+            broken("intended", 1, "from", value="wbe"),
+            "intended[1].from: no workload is called 'wbe': expected anyone or one of db, web",
+            id="unknown source",
+        ),
+        pytest.param(
+            broken("intended", 1, "to", value="anyone"), "intended[1].to: no workload is called", id="unknown target"
+        ),
+        pytest.param(
+            broken("intended", 1, "port", value=81), "intended[1].port: db has no port 81/TCP", id="port not there"
+        ),
+        pytest.param(
+            broken("intended", 1, value=SMALL["intended"][0]),
+            "intended: anyone to web:80/TCP given twice",
+            id="flow twice",
+        ),
+        pytest.param(
+            broken("intended", 0, "reason", value="p\u00fcblic"), "expected a line of ASCII text", id="not ASCII"
+        ),
+        pytest.param(
+            broken("attackers", 1, value={"name": "web", "namespace": "shop", "labels": {"a": "b"}}),
+            "attackers: web.shop given twice",
+            id="attacker with a twin's name",
+        ),
+        pytest.param(
+            broken("outside", "namespace", value="shop"), "outside.namespace: must not be", id="outside inside"
+        ),
+        pytest.param(broken("dns", "namespace", value="shop"), "dns.namespace: must not be", id="DNS inside"),
+        pytest.param(
+            broken("outside", "listeners", 0, "protocols", value=["UDP", "UDP"]),
+            "protocols: UDP given twice",
+            id="UDP twice",
+        ),
+    ],
+)
+def test_bad_files(write: Write, data: Any, message: str) -> None:
+    """A bad topology is refused with the file, the field, and what was expected."""
+    path = write(data)
+    with pytest.raises(ConfigurationError) as caught:
+        load(path)
+    assert str(caught.value).startswith(str(path))
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["no-such-shop", "no/such/file.yaml", ""])
+def test_unreadable(name: str) -> None:
+    """What can't be read is refused with what would be accepted."""
+    with pytest.raises(ConfigurationError, match="packaged name such as sock-shop"):
+        load(name)
