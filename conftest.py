@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from lateral.plugin.collection import wants_lateral
@@ -9,8 +11,10 @@ from lateral.plugin.collection import wants_lateral
 # The entry point's name, so that an installed package isn't registered twice.
 pytest_plugins = ["lateral.plugin"]
 
+HERE = Path(__file__).parent
+
 
 def pytest_configure(config: pytest.Config) -> None:
     """Without a path, -m decides what is collected: neither half has to import the other's tests."""
-    if config.args_source is pytest.Config.ArgsSource.TESTPATHS and wants_lateral(config):
-        config.args = [str(config.rootpath / "tests" / "conformance")]
+    if config.args_source is not pytest.Config.ArgsSource.ARGS and wants_lateral(config):
+        config.args = [str(HERE / "tests" / "conformance")]

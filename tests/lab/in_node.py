@@ -89,7 +89,7 @@ def in_node(body: Body) -> Callable[[], None]:
 def stand_in(name: str, args: Sequence[str]) -> int:
     """The stand-ins of these tests, in place of the lab's images."""
     if name == "wait":
-        print("waiting as", os.getpid(), *args)
+        sys.stdout.write(f"waiting as {os.getpid()} {' '.join(args)}\n")
         time.sleep(TIMEOUT)
     if name == "crash":
         raise ValueError("nobody expected this")

@@ -76,7 +76,7 @@ def tree() -> Iterator[Tree]:
 
 
 def _processes() -> list[int]:
-    return [int(entry) for entry in os.listdir("/proc") if entry.isdigit()]
+    return [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()]
 
 
 def _stat(pid: int) -> list[str]:
@@ -105,7 +105,7 @@ def _namespaces(pid: int) -> list[str]:
     names = []
     for kind in ("mnt", "net", "pid", "uts", "ipc", "user"):
         try:
-            names.append(os.readlink(f"/proc/{pid}/ns/{kind}"))
+            names.append(str(Path(f"/proc/{pid}/ns/{kind}").readlink()))
         except OSError:  # gone, or another user's
             continue
     return names
@@ -129,6 +129,32 @@ def test_killing_any_part_leaves_nothing(tree: Tree, victim: str) -> None:
     }
     os.kill(victims[victim](), signal.SIGKILL)
     _gone(tree)
+
+
+def test_killing_the_runner_while_the_lab_starts_leaves_nothing() -> None:
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    for _ in range(3):
+        with subprocess.Popen([sys.executable, "-c", RUNNER], env=env, start_new_session=True) as runner:
+            deadline = time.monotonic() + START_TIMEOUT
+            while not _children(runner.pid) and time.monotonic() < deadline:
+                pass
+            runner.kill()
+        deadline = time.monotonic() + SECONDS
+        while _of_runner(runner.pid) and time.monotonic() < deadline:
+            pass
+        assert _of_runner(runner.pid) == []
+
+
+def _of_runner(runner: int) -> list[int]:
+    """The lab's processes, by the command line that all of them have."""
+    return [pid for pid in _processes() if f"--starter\0{runner}\0" in _command_line(pid)]
+
+
+def _command_line(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_text()
+    except OSError:
+        return ""
 
 
 def test_ctrl_c_leaves_nothing_and_the_runner_ends_in_its_own_way(tree: Tree) -> None:
@@ -155,9 +181,7 @@ with lab():
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, env=env, check=False)
     (first,) = map(int, done.stdout.split())
-    deadline = time.monotonic() + SECONDS
-    while _started(first) and time.monotonic() < deadline:
-        pass
+    _wait_until_dead(first)
     assert not _started(first)
 
 
@@ -170,10 +194,14 @@ def test_the_end_of_the_block_ends_the_lab() -> None:
 
 def test_a_lab_that_died_is_reported_as_such() -> None:
     with pytest.raises(ProviderError, match="the lab ended by itself"), lab():
-        (first,) = _children(os.getpid())
-        (init,) = _children(first)
-        os.kill(init, signal.SIGKILL)
-        _wait_until_dead(first)
+        _kill_init()
+
+
+def _kill_init() -> None:
+    (first,) = _children(os.getpid())
+    (init,) = _children(first)
+    os.kill(init, signal.SIGKILL)
+    _wait_until_dead(first)
 
 
 def _wait_until_dead(pid: int) -> None:
@@ -183,7 +211,7 @@ def _wait_until_dead(pid: int) -> None:
 
 
 def test_an_unknown_fault_is_refused_with_those_that_exist() -> None:
-    with pytest.raises(ConfigurationError, match="no fault 'typo'; it has: .*ignore-policies"), lab("typo"):
+    with pytest.raises(ConfigurationError, match=r"no fault 'typo'; it has: .*ignore-policies"), lab("typo"):
         pass
     with pytest.raises(ConfigurationError, match="ignore-policies"):
         check("typo")

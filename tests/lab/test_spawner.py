@@ -6,11 +6,12 @@ import asyncio
 import os
 import signal
 import time
+from pathlib import Path
 
 import pytest
+from tests.lab.in_node import Node, in_node, output
 
 from lateral.lab.spawner import SpawnError
-from tests.lab.in_node import Node, in_node, output
 
 PROMPT = 5.0
 
@@ -93,9 +94,8 @@ async def test_files_of_any_size_arrive(node: Node) -> None:
 
 @in_node
 async def test_a_volume_is_shared_and_writable_and_a_bind_is_not(node: Node) -> None:
-    os.mkdir("/run/shared")
     script = "echo text >/data/file && ! echo text >/fixed/file"
-    folders = {"volumes": {"/data": "/run/shared"}, "binds": {"/fixed": "/run/shared"}}
+    folders = {"volumes": {"/data": "/run"}, "binds": {"/fixed": "/run"}}
     writer = await node.spawner.start(node.spec("bash", "-c", script, **folders))
     assert await writer.wait() == 0
     reader = await node.spawner.start(node.spec("cat", "/fixed/file", **folders))
@@ -183,11 +183,15 @@ async def test_no_descriptor_is_left_behind(node: Node) -> None:
             await node.spawner.start(node.spec("true", binds={"/data": "/run/missing"}))
 
     await cycle()
-    here, there = (len(os.listdir(f"/proc/{pid}/fd")) for pid in ("self", node.server))
+    here, there = (_descriptors(pid) for pid in ("self", node.server))
     for _ in range(5):
         await cycle()
-    assert len(os.listdir("/proc/self/fd")) == here
-    assert len(os.listdir(f"/proc/{node.server}/fd")) == there
+    assert _descriptors("self") == here
+    assert _descriptors(node.server) == there
+
+
+def _descriptors(process: int | str) -> int:
+    return len(list(Path(f"/proc/{process}/fd").iterdir()))
 
 
 @in_node

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator
 
 import pytest
@@ -13,3 +14,4 @@ from .served import Served, serve
 def served() -> Iterator[Served]:
     with serve() as running:
         yield running
+    gc.collect()  # what a client left behind is this test's affair

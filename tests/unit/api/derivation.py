@@ -1,7 +1,7 @@
 """Derive the lab's field types from the official client's models.
 
-`python tests/unit/api/derivation.py > fixtures/lateral/lab/api/schema.json`, with the client of the release that the lab
-reports as its version (kubernetes 32 for v1.32), writes the file anew.
+`python tests/unit/api/derivation.py > fixtures/lateral/lab/api/schema.json` writes the file anew. To be run with the
+client of the release that the lab reports as its version (kubernetes 32 for v1.32).
 """
 
 from __future__ import annotations

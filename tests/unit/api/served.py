@@ -10,7 +10,7 @@ import threading
 import urllib.error
 import urllib.request
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any, TypeVar
 
 from aiohttp import web
@@ -20,7 +20,7 @@ from lateral.lab.api import make_app
 from lateral.lab.status import bad_request
 from lateral.lab.store import Object, Store
 
-TOKEN = "a-token"
+TOKEN = "a-token"  # noqa: S105 - of a server that lives for one test
 T = TypeVar("T")
 
 
@@ -50,7 +50,8 @@ class LocalProcess:
         self.process.stdin.close()
 
     async def wait(self) -> int:
-        code = await self.process.wait()
+        while (code := self.process.returncode) is None:  # its own wait() would also wait for the pipes
+            await asyncio.sleep(0.01)
         return code if code >= 0 else 128 - code
 
     def kill(self, signal: int) -> None:
@@ -126,6 +127,8 @@ class Served:
         self.store = store
         self.kubelet = kubelet
         self.url = url
+        self.cleanup = ExitStack()
+        """What clients leave open is closed before the server."""
 
     def within(self, act: Callable[[], T]) -> T:
         """Do something in the server's own thread."""
@@ -135,11 +138,13 @@ class Served:
 
         return asyncio.run_coroutine_threadsafe(do(), self._loop).result(10)
 
-    def client(self) -> client.ApiClient:
+    def client(self) -> Any:
         configuration = client.Configuration(host=self.url)
         configuration.api_key = {"authorization": f"Bearer {TOKEN}"}
         configuration.retries = False
-        return client.ApiClient(configuration)
+        api = client.ApiClient(configuration)
+        self.cleanup.callback(api.rest_client.pool_manager.clear)
+        return api
 
     def ask(
         self,
@@ -200,8 +205,10 @@ def serve() -> Iterator[Served]:
         return runner, f"http://127.0.0.1:{listening.getsockname()[1]}"
 
     runner, url = asyncio.run_coroutine_threadsafe(start(), loop).result(10)
+    served = Served(loop, store, kubelet, url)
     try:
-        yield Served(loop, store, kubelet, url)
+        with served.cleanup:
+            yield served
     finally:
         asyncio.run_coroutine_threadsafe(runner.cleanup(), loop).result(15)
         loop.call_soon_threadsafe(loop.stop)

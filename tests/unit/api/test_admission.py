@@ -54,7 +54,11 @@ def test_a_pod_is_completed() -> None:
     }
     spec = admitted("Pod", pod(containers=[container], volumes=[{"name": "tmp"}]))["spec"]
     made = spec["containers"][0]
-    assert (spec["restartPolicy"], spec["dnsPolicy"], spec["terminationGracePeriodSeconds"]) == ("Always", "ClusterFirst", 30)
+    assert (spec["restartPolicy"], spec["dnsPolicy"], spec["terminationGracePeriodSeconds"]) == (
+        "Always",
+        "ClusterFirst",
+        30,
+    )
     assert (spec["serviceAccountName"], spec["volumes"]) == ("default", [{"name": "tmp", "emptyDir": {}}])
     assert made["ports"] == [{"containerPort": 80, "protocol": "TCP"}]
     assert made["imagePullPolicy"] == "Always"
@@ -70,7 +74,13 @@ def test_a_pod_is_completed() -> None:
 
 @pytest.mark.parametrize(
     ("image", "expected"),
-    [("web", "Always"), ("web:latest", "Always"), ("host:5000/web", "Always"), ("web:1", "IfNotPresent"), ("web@sha256:1", "IfNotPresent")],
+    [
+        ("web", "Always"),
+        ("web:latest", "Always"),
+        ("host:5000/web", "Always"),
+        ("web:1", "IfNotPresent"),
+        ("web@sha256:1", "IfNotPresent"),
+    ],
 )
 def test_the_pull_policy_follows_the_tag(image: str, expected: str) -> None:
     made = admitted("Pod", pod(containers=[{"name": "main", "image": image}]))
@@ -86,7 +96,12 @@ def test_a_deployment_is_completed() -> None:
 
 @pytest.mark.parametrize(
     ("rules", "types"),
-    [({}, ["Ingress"]), ({"ingress": [{}]}, ["Ingress"]), ({"egress": [{}]}, ["Ingress", "Egress"]), ({"egress": []}, ["Ingress"])],
+    [
+        ({}, ["Ingress"]),
+        ({"ingress": [{}]}, ["Ingress"]),
+        ({"egress": [{}]}, ["Ingress", "Egress"]),
+        ({"egress": []}, ["Ingress"]),
+    ],
 )
 def test_policy_types_follow_the_rules(rules: Any, types: list[str]) -> None:
     assert admitted("NetworkPolicy", policy(**rules))["spec"]["policyTypes"] == types
@@ -111,9 +126,15 @@ def test_secrets_take_text() -> None:
         ({"from": [{"ipBlock": {"cidr": "fd00::/8"}}]}, "the lab has no IPv6"),
         ({"from": [{"ipBlock": {"cidr": "10.0.0.0/8", "except": ["11.0.0.0/16"]}}]}, "must be a strict subset"),
         ({"from": [{"ipBlock": {"cidr": "10.0.0.0/8", "except": ["10.0.0.0/8"]}}]}, "must be a strict subset"),
-        ({"from": [{"ipBlock": {"cidr": "10.0.0.0/8"}, "podSelector": {}}]}, "may not specify both ipBlock and another peer"),
+        (
+            {"from": [{"ipBlock": {"cidr": "10.0.0.0/8"}, "podSelector": {}}]},
+            "may not specify both ipBlock and another peer",
+        ),
         ({"from": [{"podSelector": {"matchLabels": {"a b": "c"}}}]}, "name part must consist of"),
-        ({"from": [{"podSelector": {"matchExpressions": [{"key": "a", "operator": "Near"}]}}]}, "not a valid selector operator"),
+        (
+            {"from": [{"podSelector": {"matchExpressions": [{"key": "a", "operator": "Near"}]}}]},
+            "not a valid selector operator",
+        ),
         ({"from": [{"podSelector": {"matchExpressions": [{"key": "a", "operator": "In"}]}}]}, "must be specified when"),
         ({"ports": [{"port": 0}]}, "must be between 1 and 65535"),
         ({"ports": [{"port": "no_name"}]}, "must contain only alpha-numeric"),
@@ -174,7 +195,8 @@ def test_a_pods_service_account_must_exist() -> None:
 
 def test_of_a_pod_only_images_change() -> None:
     change("Pod", pod(), containers=[{**admitted("Pod", pod())["spec"]["containers"][0], "image": "web:2"}])
-    for fields in ({"hostNetwork": True}, {"nodeName": "other"}, {"containers": []}):
+    forbidden: list[dict[str, Any]] = [{"hostNetwork": True}, {"nodeName": "other"}, {"containers": []}]
+    for fields in forbidden:
         with pytest.raises(StatusError) as caught:
             change("Pod", pod(), **fields)
         assert caught.value.code == 422
@@ -188,10 +210,15 @@ def test_of_a_pod_only_images_change() -> None:
         (deployment(replicas=-1), "must be greater than or equal to 0"),
         (deployment(strategy={"type": "Recreate", "rollingUpdate": {}}), "may not be specified when strategy"),
         (deployment(strategy={"type": "Blue"}), 'Unsupported value: "Blue"'),
-        (deployment(strategy={"rollingUpdate": {"maxSurge": 0, "maxUnavailable": 0}}), "may not be 0 when `maxSurge` is 0"),
+        (
+            deployment(strategy={"rollingUpdate": {"maxSurge": 0, "maxUnavailable": 0}}),
+            "may not be 0 when `maxSurge` is 0",
+        ),
         (deployment(strategy={"rollingUpdate": {"maxSurge": "few"}}), "or a percentage"),
         (
-            deployment(template={"metadata": {"labels": {"app": "web"}}, "spec": {**pod()["spec"], "restartPolicy": "Never"}}),
+            deployment(
+                template={"metadata": {"labels": {"app": "web"}}, "spec": {**pod()["spec"], "restartPolicy": "Never"}}
+            ),
             "spec.template.spec.restartPolicy: Unsupported value",
         ),
     ],

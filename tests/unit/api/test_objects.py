@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from .documents import config_map, deployment, pod, policy, service
-from .served import Served
+
+if TYPE_CHECKING:
+    from .served import Served
 
 PODS = "/api/v1/namespaces/shop/pods"
 MAPS = "/api/v1/namespaces/shop/configmaps"
@@ -50,7 +52,12 @@ def test_names_are_generated(served: Served) -> None:
 
 
 def test_what_the_server_owns_is_not_the_clients_to_say(served: Served) -> None:
-    stated = {"name": "a", "uid": "mine", "creationTimestamp": "2020-01-01T00:00:00Z", "deletionTimestamp": "2020-01-01T00:00:00Z"}
+    stated = {
+        "name": "a",
+        "uid": "mine",
+        "creationTimestamp": "2020-01-01T00:00:00Z",
+        "deletionTimestamp": "2020-01-01T00:00:00Z",
+    }
     meta = created(served, PODS, {**pod(), "metadata": stated, "status": {"phase": "Running"}})
     assert meta["status"]["phase"] == "Pending"
     assert meta["metadata"]["uid"] != "mine"
@@ -163,7 +170,11 @@ def names(answer: Any) -> list[str]:
     ],
 )
 def test_lists_are_selected_by_labels(served: Served, selector: str, expected: list[str]) -> None:
-    for name, labels in (("a", {"app": "a", "tier": "front"}), ("b", {"app": "b", "tier": "back"}), ("c", {"app": "c"})):
+    for name, labels in (
+        ("a", {"app": "a", "tier": "front"}),
+        ("b", {"app": "b", "tier": "back"}),
+        ("c", {"app": "c"}),
+    ):
         created(served, MAPS, {"metadata": {"name": name, "labels": labels}})
     assert names(served.ask("GET", f"{MAPS}?labelSelector={selector}")) == expected
 
@@ -320,7 +331,9 @@ def test_scale_reads_and_writes_replicas(served: Served) -> None:
     created(served, DEPLOYMENTS, deployment(replicas=2))
     scale = served.ask("GET", f"{DEPLOYMENTS}/web/scale").json
     assert (scale["kind"], scale["spec"], scale["status"]["selector"]) == ("Scale", {"replicas": 2}, "app=web")
-    assert served.ask("PATCH", f"{DEPLOYMENTS}/web/scale", {"spec": {"replicas": 5}}, MERGE).json["spec"]["replicas"] == 5
+    assert (
+        served.ask("PATCH", f"{DEPLOYMENTS}/web/scale", {"spec": {"replicas": 5}}, MERGE).json["spec"]["replicas"] == 5
+    )
     stale = {**scale, "spec": {"replicas": 1}}
     assert served.ask("PUT", f"{DEPLOYMENTS}/web/scale", stale).code == 409
     assert served.ask("PATCH", f"{DEPLOYMENTS}/web/scale", {"spec": {"replicas": -1}}, MERGE).code == 422
@@ -359,7 +372,8 @@ def test_reviews_allow_what_the_lab_has(served: Served) -> None:
     assert (missing["allowed"], missing["reason"]) == (False, "the lab has no create of jobs.batch")
     assert allowed(verb="create", resource="networkpolicies")["allowed"] is False
     rules = served.ask("POST", "/apis/authorization.k8s.io/v1/selfsubjectrulesreviews", {"spec": {"namespace": "shop"}})
-    assert {"pods", "pods/exec"} <= set(sum((rule["resources"] for rule in rules.json["status"]["resourceRules"]), []))
+    listed = {resource for rule in rules.json["status"]["resourceRules"] for resource in rule["resources"]}
+    assert {"pods", "pods/exec"} <= listed
 
 
 def test_discovery_lists_what_is_served(served: Served) -> None:

@@ -92,8 +92,16 @@ def test_retained_keys_drop_the_others() -> None:
 
 
 def test_service_ports_are_merged_by_port_and_conditions_by_type() -> None:
-    target = {"spec": {"ports": [{"port": 80, "name": "http"}]}, "status": {"conditions": [{"type": "A", "status": "x"}]}}
-    assert len(merged({"spec": {"ports": [{"port": 80, "name": "web"}, {"port": 81}]}}, "Service", target)["spec"]["ports"]) == 2
+    target = {
+        "spec": {"ports": [{"port": 80, "name": "http"}]},
+        "status": {"conditions": [{"type": "A", "status": "x"}]},
+    }
+    assert (
+        len(
+            merged({"spec": {"ports": [{"port": 80, "name": "web"}, {"port": 81}]}}, "Service", target)["spec"]["ports"]
+        )
+        == 2
+    )
     change = {"status": {"conditions": [{"type": "A", "status": "y"}]}}
     assert merged(change, "Pod", target)["status"]["conditions"] == [{"type": "A", "status": "y"}]
 

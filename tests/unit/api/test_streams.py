@@ -9,16 +9,22 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from typing import Any
 
 import pytest
 import websocket
-from kubernetes import client
+from kubernetes import client as official_client
 from kubernetes.client.exceptions import ApiException
 from kubernetes.stream import portforward, stream
 
 from .documents import pod
 from .served import TOKEN, Served
+
+# Some of what the client gives depends on how it is asked, which its types don't say.
+client: Any = official_client
+# A refused handshake leaves the client's socket to the garbage collector.
+pytestmark = pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
 
 EXEC = "/api/v1/namespaces/shop/pods/web/exec"
 
@@ -45,9 +51,11 @@ def run(served: Served, *command: str, name: str = "web", **options: Any) -> Any
     """An exec by the official client; an ApiClient of its own, as `stream` changes it while it runs."""
     asked: dict[str, Any] = {"stdin": False, "stdout": True, "stderr": True, "tty": False, **options}
     api = client.CoreV1Api(served.client())
-    return stream(
+    ran = stream(
         api.connect_get_namespaced_pod_exec, name, "shop", command=list(command), _preload_content=False, **asked
     )
+    served.cleanup.callback(ran.close)
+    return ran
 
 
 def until(condition: Callable[[], bool], what: str) -> None:
@@ -172,7 +180,12 @@ def test_without_a_websocket_a_stream_is_refused(with_pod: Served, subresource: 
 
 def test_attach_brings_output(with_pod: Served) -> None:
     api = client.CoreV1Api(with_pod.client())
-    assert stream(api.connect_get_namespaced_pod_attach, "web", "shop", stdout=True, stderr=True) == "attached\n"
+    attached = stream(
+        api.connect_get_namespaced_pod_attach, "web", "shop", stdout=True, stderr=True, _preload_content=False
+    )
+    with_pod.cleanup.callback(attached.close)
+    attached.run_forever(timeout=10)
+    assert attached.read_stdout() == "attached\n"
 
 
 def connect(served: Served, path: str, protocol: str) -> websocket.WebSocket:
@@ -207,7 +220,10 @@ def test_a_failure_is_a_status_on_the_error_channel(with_pod: Served) -> None:
 
 
 def test_unknown_protocols_are_refused(with_pod: Served) -> None:
-    for path, protocol in ((f"{EXEC}?command=true&stdout=1", "v1"), (EXEC.replace("exec", "portforward?ports=80"), "SPDY/3.1+portforward.k8s.io")):
+    for path, protocol in (
+        (f"{EXEC}?command=true&stdout=1", "v1"),
+        (EXEC.replace("exec", "portforward?ports=80"), "SPDY/3.1+portforward.k8s.io"),
+    ):
         with pytest.raises(websocket.WebSocketBadStatusException, match="WebSocket protocols"):
             connect(with_pod, path, protocol)
 
@@ -235,14 +251,16 @@ def echo() -> Iterator[int]:
 
 def forward(served: Served, *ports: int) -> Any:
     api = client.CoreV1Api(served.client())
-    return portforward(
+    forwarded = portforward(
         api.connect_get_namespaced_pod_portforward, "web", "shop", ports=",".join(str(port) for port in ports)
     )
+    served.cleanup.callback(forwarded.close)
+    return forwarded
 
 
 def test_port_forward_carries_bytes_both_ways(with_pod: Served, echo: int) -> None:
     forwarded = forward(with_pod, echo)
-    with forwarded.socket(echo) as local:
+    with closing(forwarded.socket(echo)) as local:
         local.setblocking(True)
         local.settimeout(10)
         local.sendall(b"hello")
@@ -256,7 +274,7 @@ def test_port_forward_carries_bytes_both_ways(with_pod: Served, echo: int) -> No
 def test_port_forward_carries_much(with_pod: Served, echo: int) -> None:
     forwarded = forward(with_pod, echo)
     sent = b"0123456789abcdef" * 200_000
-    with forwarded.socket(echo) as local:
+    with closing(forwarded.socket(echo)) as local:
         local.setblocking(True)
         local.settimeout(20)
         sender = threading.Thread(target=local.sendall, args=(sent,), daemon=True)
@@ -277,7 +295,7 @@ def test_a_port_that_refuses_is_an_error_of_its_own(with_pod: Served, echo: int)
     until(lambda: forwarded.error(closed) is not None, "the error")
     assert f"error forwarding port {closed} to pod web" in forwarded.error(closed)
     assert "Connection refused" in forwarded.error(closed)
-    with forwarded.socket(echo) as local:
+    with closing(forwarded.socket(echo)) as local:
         local.settimeout(10)
         local.sendall(b"still here")
         assert local.recv(100) == b"still here"
@@ -306,7 +324,7 @@ def test_logs_that_are_not_there_are_refused(with_pod: Served) -> None:
     ):
         with pytest.raises(ApiException) as refused:
             api.read_namespaced_pod_log(name, "shop", **options)
-        assert (refused.value.status, named in refused.value.body) == (400, True)
+        assert (refused.value.status, named in str(refused.value.body)) == (400, True)
 
 
 def test_logs_are_followed_to_the_containers_end(with_pod: Served) -> None:

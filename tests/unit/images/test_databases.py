@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import struct
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import pytest
 import redis
+from bson import encode
 
 from lateral.lab.images.amqp_client import open_channel
 from lateral.lab.images.amqp_wire import AmqpError
@@ -19,6 +21,16 @@ from .browser import Browser
 if TYPE_CHECKING:
     from .loopback import Loopback
 
+_HELLO = {
+    "catalogue-db": b"",
+    "user-db": struct.pack("<iiii", 54, 1, 0, 2004)
+    + struct.pack("<i", 0)
+    + b"admin.$cmd\0"
+    + struct.pack("<ii", 0, -1)
+    + encode({"ping": 1}),
+    "rabbitmq": b"AMQP\0\0\x09\x01",
+    "session-db": b"PING\r\n",
+}
 _CATALOGUE = ("catalogue_user", "default_password")
 
 
@@ -100,11 +112,11 @@ def test_session_db_is_a_redis(loopback: Loopback) -> None:
         assert client.ping()
         assert client.set("sess:one", "{}", ex=60)
         assert client.get("sess:one") == b"{}"
-        assert 0 < int(client.ttl("sess:one")) <= 60  # type: ignore[arg-type]
+        assert 0 < int(client.ttl("sess:one")) <= 60
         assert list(client.scan_iter("sess:*")) == [b"sess:one"]
         client.hset("hash", mapping={"a": 1, "b": 2})
         assert client.hgetall("hash") == {b"a": b"1", b"b": b"2"}
-        assert client.info()["redis_version"].startswith("7.")  # type: ignore[index]
+        assert client.info()["redis_version"].startswith("7.")
         with pytest.raises(redis.ResponseError):
             client.execute_command("NOSUCHCOMMAND")
         with pytest.raises(redis.ResponseError):
@@ -188,3 +200,33 @@ def test_queue_master_reconnects(loopback: Loopback, eventually: Callable[[Calla
     assert worker.get("/health").body["health"][1]["status"] == "err"
     loopback.start("rabbitmq")
     eventually(lambda: bool(worker.get("/health").body["health"][1]["status"] == "OK"))
+
+
+@pytest.mark.parametrize("name", ["catalogue-db", "user-db", "rabbitmq", "session-db"])
+@pytest.mark.parametrize(
+    "junk",
+    [
+        b"",
+        b"\0" * 64,
+        b"\xff" * 64,
+        b"GET / HTTP/1.1\r\n\r\n",
+        b"AMQP\0\0\x09\x01" + b"\1\0\1\0\0\0\4abcd\xce",
+        b"*1\r\n$-9\r\n",
+    ],
+    ids=["nothing", "zeros", "ones", "http", "amqp", "redis"],
+)
+def test_nonsense_ends_only_its_own_connection(
+    loopback: Loopback, caplog: pytest.LogCaptureFixture, name: str, junk: bytes
+) -> None:
+    """Whatever a stranger sends, the server takes the next one, and nothing ends in a traceback."""
+    loopback.start(name)
+    with socket.create_connection(loopback.address(name), timeout=5) as stranger:
+        stranger.sendall(junk)
+        stranger.shutdown(socket.SHUT_WR)
+        while stranger.recv(4096):
+            pass
+    with socket.create_connection(loopback.address(name), timeout=5) as client:
+        client.sendall(_HELLO[name])
+        assert client.recv(1)
+    assert "Traceback" not in caplog.text
+    assert not caplog.records

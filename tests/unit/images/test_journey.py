@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 
@@ -15,31 +16,33 @@ from .loopback import STANDINS, Loopback
 NERD_LEG = "a0a4f044-b040-410d-8ead-4de0446aec7e"
 CUSTOMER = "57a98d98e4b00679b4a830b2"
 LOGIN = "user:password"
+BACKENDS = {"catalogue", "carts", "orders", "user", "shipping", "queue-master", "payment"}
 
 Eventually = Callable[[Callable[[], bool]], None]
 
 
-def _start(loopback: Loopback, eventually: Eventually, *, without: str = "") -> Browser:
-    """The whole shop but one, once every dependency that is there is connected."""
+def _start(loopback: Loopback, eventually: Eventually, *, without: str | None = None) -> Browser:
+    """The whole shop but one, once everybody has found whom it depends on."""
     loopback.start(*(name for name in STANDINS if name != without))
     if without:
         loopback.cut(without)
-    for name in ("catalogue", "carts", "orders", "user", "shipping", "queue-master", "payment"):
-        if name == without:
-            continue
-        backend = Browser(loopback.address(name))
-        eventually(
-            lambda backend=backend: all(  # type: ignore[misc]
-                part["status"] == "OK" or without in part["service"]
-                for part in backend.get("/health").body["health"]
-                if without or part
-            )
-        )
+    for name in BACKENDS - {without}:
+        eventually(partial(_is_well, Browser(loopback.address(name)), without))
     browser = Browser(loopback.address("front-end"))
     if without != "session-db":
-        # A session is there once front-end has its Redis.
-        eventually(lambda: browser.get("/tags").status in (200, 500) and "md.sid" in browser.cookies)
+        eventually(partial(_has_session, browser))
     return browser
+
+
+def _is_well(backend: Browser, without: str | None) -> bool:
+    parts = backend.get("/health").body["health"]
+    return all(part["status"] == "OK" for part in parts if without is None or not part["service"].endswith(without))
+
+
+def _has_session(browser: Browser) -> bool:
+    """Asking is what starts one, once front-end has its Redis."""
+    browser.get("/tags")
+    return "md.sid" in browser.cookies
 
 
 def _log_in(browser: Browser) -> None:
@@ -129,7 +132,7 @@ def test_carts_down_breaks_the_cart(loopback: Loopback, eventually: Eventually, 
 
 @pytest.mark.parametrize("down", ["orders-db", "orders", "payment", "shipping"])
 def test_an_order_fails_without_its_parts(loopback: Loopback, eventually: Eventually, down: str) -> None:
-    """Everything up to the cart works; the order is answered with 500 (406 where payment can't be asked)."""
+    """Everything up to the cart works; the order is an error page."""
     browser = _start(loopback, eventually, without=down)
     _log_in(browser)
     assert browser.ask("POST", "/cart", {"id": NERD_LEG}).status == 201
@@ -188,3 +191,29 @@ def test_health_names_the_dependency_that_is_down(loopback: Loopback, eventually
     eventually(lambda: statuses() == {"user": "OK", "user-db": "OK"})
     loopback.stop("user-db")
     eventually(lambda: statuses() == {"user": "OK", "user-db": "err"})
+
+
+def test_a_silent_dependency_does_not_make_its_user_look_dead(loopback: Loopback) -> None:
+    """/health answers within the kubelet's patience although the database accepts and then says nothing."""
+    loopback.start("user")
+    page = Browser(loopback.address("user")).ask("GET", "/health", seconds=2)
+    assert page.status == 200
+    assert [part["status"] for part in page.body["health"]] == ["OK", "err"]
+
+
+def test_shipping_accepts_while_the_broker_is_silent(loopback: Loopback) -> None:
+    """201 comes before orders would give up, which is after 5 s."""
+    loopback.start("shipping")
+    page = Browser(loopback.address("shipping")).ask("POST", "/shipping", {"id": "1", "name": "x"}, seconds=4)
+    assert page.status == 201
+
+
+def test_the_journey_may_start_before_connections_are_up(loopback: Loopback) -> None:
+    """A dependency that came after its user is dialled when it is needed, not only when its turn comes."""
+    databases = {"session-db", "user-db", "carts-db", "orders-db", "catalogue-db"}
+    loopback.start(*(set(STANDINS) - databases))
+    loopback.start(*databases)
+    browser = Browser(loopback.address("front-end"))
+    _log_in(browser)
+    assert browser.ask("POST", "/cart", {"id": NERD_LEG}).status == 201
+    assert browser.ask("POST", "/orders").status == 201

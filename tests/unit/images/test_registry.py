@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import socket
 import subprocess
 import sys
 from importlib import resources
@@ -59,17 +61,16 @@ def test_an_unknown_image_is_refused(image: str) -> None:
 
 
 _FORK = """
-import os, signal, sys, time
+import os, signal, socket, sys, time
 from lateral.lab import images
 images.warm()
-heavy = sorted({"mysql_mimic", "fakeredis"} & set(sys.modules))
+cold = sorted({"mysql_mimic", "fakeredis"} & set(sys.modules))
 child = os.fork()
 if child == 0:
-    os._exit(images.run("user-db", []) if False else images.run(sys.argv[1], []))
-import socket
+    os._exit(images.run("rabbitmq_exporter", []))
 def answers():
     try:
-        socket.create_connection(("127.0.0.1", int(sys.argv[2])), timeout=1).close()
+        socket.create_connection(("127.0.0.1", int(os.environ["PUBLISH_PORT"])), timeout=1).close()
         return True
     except OSError:
         return False
@@ -77,14 +78,22 @@ deadline = time.monotonic() + 10
 while not answers() and time.monotonic() < deadline:
     time.sleep(0.01)
 os.kill(child, signal.SIGTERM)
-print(heavy, os.waitpid(child, 0)[1])
+print(cold, os.waitpid(child, 0)[1])
 """
 
 
 def test_a_forked_stand_in_ends_on_sigterm() -> None:
     """It starts in a process forked from a warmed one, says so in its log, and ends at once with status 0."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
     done = subprocess.run(
-        [sys.executable, "-c", _FORK, "user_db", "27017"], capture_output=True, text=True, timeout=30, check=True
+        [sys.executable, "-c", _FORK],
+        env={**os.environ, "PUBLISH_PORT": str(port), "RABBIT_URL": "http://127.0.0.1:9"},
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=True,
     )
-    assert "user-db: starting" in done.stdout
+    assert "rabbitmq-exporter: starting" in done.stdout
+    assert f"listening on port {port}" in done.stdout
     assert done.stdout.endswith("[] 0\n"), done.stdout + done.stderr

@@ -22,6 +22,10 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(container_module, "BACK_OFF", 0.01)
 
 
+def is_folder(path: str) -> bool:
+    return Path(path).is_dir()
+
+
 def config_map(name: str, **data: str) -> Object:
     return {"kind": "ConfigMap", "metadata": {"name": name, "namespace": "shop"}, "data": data}
 
@@ -98,7 +102,7 @@ def test_a_container_sees_its_environment_files_and_folders(tmp_path: Path) -> N
             (folder,) = spec.volumes.values()
             assert list(spec.volumes) == ["/tmp"]  # noqa: S108
             assert Path(folder).is_relative_to(tmp_path)
-            assert folder in map(str, tmp_path.glob("*/*"))
+            assert is_folder(folder)
 
     asyncio.run(scenario())
     assert not list(tmp_path.iterdir())

@@ -149,6 +149,22 @@ def test_a_pod_deleted_while_it_waits_for_the_network_goes_at_once(tmp_path: Pat
     asyncio.run(scenario())
 
 
+def test_a_pod_deleted_while_its_container_backs_off_goes_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(container_module, "BACK_OFF", 600.0)
+
+    async def scenario() -> None:
+        async with bench(tmp_path) as node:
+            made = node.store.create(pod())
+            (await node.running()).end(1)
+            await node.until(lambda: node.messages("BackOff"), "the back-off")
+            delete(node.store, made)
+            await node.until(node.gone, "the pod's end")
+
+    asyncio.run(scenario())
+
+
 def test_a_namesake_is_another_pod(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with bench(tmp_path, {"main": stubborn}) as node:

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from lateral.cluster import Cluster
+from lateral.connection import TransportError
 from lateral.model import ClusterFacts
 
 FACTS = ClusterFacts("here", "v1.32.0", "test")
@@ -34,8 +35,11 @@ class LocalSocket:
         assert message[0] == 0
         if self._process is not None:
             assert self._process.stdin is not None
-            self._process.stdin.write(message[1:])
-            self._process.stdin.flush()
+            try:
+                self._process.stdin.write(message[1:])
+                self._process.stdin.flush()
+            except BrokenPipeError:
+                raise TransportError("the command reads no more") from None
 
     def receive(self, timeout: float) -> bytes | None:
         if self._ended:

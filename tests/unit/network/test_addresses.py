@@ -20,22 +20,3 @@ def test_a_full_range_says_so() -> None:
     addresses.allocate()
     with pytest.raises(LookupError, match=r"no free address is left in 10\.0\.0\.0/30"):
         addresses.allocate()
-
-
-def test_a_chosen_address_is_not_given_again() -> None:
-    addresses = Addresses("10.0.0.0/29")
-    addresses.take("10.0.0.1")
-    assert addresses.allocate() == "10.0.0.2"
-
-
-@pytest.mark.parametrize("ip", ["10.0.0.0", "10.0.0.7", "10.0.1.1"])
-def test_addresses_that_no_host_of_the_range_can_have_are_refused(ip: str) -> None:
-    with pytest.raises(ValueError, match=f"{ip} is not an address of"):
-        Addresses("10.0.0.0/29").take(ip)
-
-
-def test_a_chosen_address_must_be_free() -> None:
-    addresses = Addresses("10.0.0.0/29")
-    addresses.take("10.0.0.2")
-    with pytest.raises(ValueError, match=r"10\.0\.0\.2 is already taken"):
-        addresses.take("10.0.0.2")

@@ -12,7 +12,7 @@ from dnslib import QTYPE, RCODE, DNSRecord
 
 from lateral.lab.images.coredns import Responder
 from lateral.lab.images.coredns import Zone as ZoneFile
-from lateral.lab.network.zone import Records, Zone, render, resolv_conf
+from lateral.lab.network.zone import Records, Zone, render
 from lateral.lab.store import Store
 
 
@@ -100,14 +100,6 @@ def test_endpoints_that_are_not_ready_are_named_where_the_service_wants_it() -> 
 
 def test_pods_that_have_ended_have_no_name() -> None:
     assert "10-101-0-9.shop.pod.cluster.local" not in records()
-
-
-def test_resolv_conf_searches_the_pods_own_namespace_first() -> None:
-    assert resolv_conf("shop").splitlines() == [
-        "nameserver 10.102.0.10",
-        "search shop.svc.cluster.local svc.cluster.local cluster.local",
-        "options ndots:5",
-    ]
 
 
 @pytest.fixture

@@ -37,15 +37,15 @@ def test_side_by_side() -> None:
 def test_stacked() -> None:
     """Where both don't fit side by side, one stands below the other, with the same letters."""
     assert [line.rstrip() for line in matrix(80)] == [
-        "                          before the policies",
-        "                          a b",
-        "user-db.sock-shop:27017   X o",
-        "listener.outside:8080     o",
+        "                         before the policies",
+        "                         a b",
+        "user-db.sock-shop:27017  X o",
+        "listener.outside:8080    o",
         "",
-        "                          under the policies",
-        "                          a b",
-        "user-db.sock-shop:27017   . o",
-        "listener.outside:8080     o",
+        "                         under the policies",
+        "                         a b",
+        "user-db.sock-shop:27017  . o",
+        "listener.outside:8080    o",
         "",
         "a rogue.default    b user.sock-shop",
         "X open, and not intended   o open, as intended   . closed   ! intended, but broken   ? nothing proven",
@@ -69,8 +69,8 @@ def test_cells(flow: Flow, seen: Seen, before: str, under: str) -> None:
     """Every verdict has its symbol, and so has what was seen before."""
     lines = matrix(80, {flow.id: seen})
     row, column = {DENIED.id: (2, 0), INTENDED.id: (2, 1), CONTROL.id: (3, 0)}[flow.id]
-    assert lines[row][26 + 2 * column] == before
-    assert lines[row + 5][26 + 2 * column] == under
+    assert lines[row][25 + 2 * column] == before
+    assert lines[row + 5][25 + 2 * column] == under
 
 
 def test_colours() -> None:
@@ -78,8 +78,8 @@ def test_colours() -> None:
     painted = render(
         judge(assess(enforcement=IGNORED)), 80, lambda text, colour: f"<{colour}:{text}>" if colour else text
     )
-    assert painted[2].rstrip() == "user-db.sock-shop:27017   <red:X> <green:o>"
-    assert painted[7].rstrip() == "user-db.sock-shop:27017   <yellow:?> <yellow:?>"
+    assert painted[2].rstrip() == "user-db.sock-shop:27017  <red:X> <green:o>"
+    assert painted[7].rstrip() == "user-db.sock-shop:27017  <yellow:?> <yellow:?>"
 
 
 def test_fits() -> None:

@@ -175,6 +175,7 @@ def test_junit_of_everything(suite: pytest.Pytester) -> None:
     """The whole suite has a case of its own for each flow and phase, named in ASCII, without anything that changes."""
     result = run(suite, selected="test")
     result.assert_outcomes(passed=718)
+    assert "the exit status speaks" not in result.stdout.str()
     found = cases(suite)
     assert len(found) == 718
     assert all(f"{group}{name}".isascii() for group, name in found)
@@ -319,7 +320,12 @@ def test_tutorial(suite: pytest.Pytester) -> None:
     suite.makeconftest(CONFTEST.replace("{arguments}", ""))
     result = suite.runpytest("-m", "tutorial", "-v", "--lateral-policies", "none")
     result.assert_outcomes(passed=7, deselected=711)
-    result.stdout.fnmatch_lines([f"*::test_enforced[[]DENY-{ROGUE}[]] CONTAINED*"])
+    result.stdout.fnmatch_lines(
+        [
+            f"*::test_enforced[[]DENY-{ROGUE}[]] CONTAINED*",
+            "the exit status speaks of the 2 flows that were selected, not of all 357",
+        ]
+    )
 
 
 @pytest.mark.parametrize(
@@ -376,6 +382,16 @@ def test_bad_configuration(suite: pytest.Pytester, options: Sequence[str], messa
     result.stderr.fnmatch_lines([message])
     assert "measured at once" not in result.stdout.str()
     assert "Traceback" not in result.stdout.str() + result.stderr.str()
+
+
+def test_workers_measure_nothing(suite: pytest.Pytester) -> None:
+    """Where the suite reaches xdist's workers among other tests, its items are errors and no lab is started."""
+    (suite.path / "conformance").rename(suite.path / "claims")
+    suite.makeconftest(ANY_MACHINE)
+    result = suite.runpytest_subprocess("-n", "1", "-k", ROGUE)
+    assert result.ret == 1
+    result.assert_outcomes(errors=2)
+    result.stdout.fnmatch_lines(["*can't be distributed yet*"])
 
 
 def test_machine_that_allows_no_lab(suite: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from lateral.model import Assessment, Flow, Outcome, Phase, Verdict
 from lateral.reports import explanation
-from lateral.reports.summary import SHOWN, summarise
+from lateral.reports.summary import INTENDED_LEAK, SHOWN, summarise
 from lateral.topology import load
 from lateral.verdict import judge
 
@@ -102,7 +102,7 @@ def test_loot() -> None:
         "  rogue.default by GET front-end.sock-shop:80/cards",
         "    before the policies: 4 cards",
         "    under the policies:  4 cards",
-        "    warning: this path is intended, so policies on addresses and ports can't close it: only the application can",
+        f"    warning: {INTENDED_LEAK}",
     ]
 
 

@@ -21,7 +21,7 @@ from lateral.model import (
     Verdict,
     Via,
 )
-from lateral.verdict import judge, untestable
+from lateral.verdict import duration, judge, untestable
 
 from . import synthetic
 from .synthetic import CONTROL, DENIED, FLOWS, IGNORED, IN_FORCE, INTENDED, USER_DB, assess, sample
@@ -308,3 +308,9 @@ def test_untestable(flow: Flow, outcome: Outcome) -> None:
     reason = untestable(verdict_of(flow, assess(odd={flow.id: {BASELINE: outcome}})))
     assert "before the policies" in reason
     assert outcome.lower() in reason.lower()
+
+
+@pytest.mark.parametrize(("seconds", "told"), [(12.34, "12.3 s"), (1.0, "1.0 s"), (0.0453, "45 ms")])
+def test_duration(seconds: float, told: str) -> None:
+    """Times are told to a digit that means something."""
+    assert duration(seconds) == told

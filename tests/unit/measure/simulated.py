@@ -1,0 +1,269 @@
+"""A cluster in memory, behind the API's requests: pods run at once, and its network denies what the policies say.
+
+It knows what the suite uses and refuses everything else. `Faults` make it misbehave in the ways that must be noticed.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from lateral.cluster import Cluster
+from lateral.connection import ApiError
+from lateral.model import ClusterFacts
+
+Object = dict[str, Any]
+
+KINDS = {
+    "/api/v1": ("Namespace", "Pod", "Service", "ConfigMap", "ServiceAccount"),
+    "/apis/apps/v1": ("Deployment", "ReplicaSet"),
+    "/apis/networking.k8s.io/v1": ("NetworkPolicy",),
+}
+PLURALS = {kind: kind.lower() + "s" for kinds in KINDS.values() for kind in kinds} | {
+    "NetworkPolicy": "networkpolicies"
+}
+BY_PLURAL = {plural: kind for kind, plural in PLURALS.items()}
+
+
+@dataclass
+class Faults:
+    """What goes wrong."""
+
+    ignores_policies: bool = False
+    broken_probes: set[str] = field(default_factory=set)
+    """Pods, by the start of their names, whose execs print nothing."""
+    refuses: str = ""
+    """A kind that can't be created."""
+    before_exec: Callable[[SimulatedApi], None] = lambda _: None
+
+
+class SimulatedApi:
+    """The API server, and everything behind it."""
+
+    def __init__(self, faults: Faults | None = None) -> None:
+        self.faults = faults or Faults()
+        self.objects: dict[tuple[str, str, str], Object] = {}
+        self.deleted: list[tuple[str, str, str]] = []
+        self._numbers: Iterator[int] = iter(range(1, 100_000))
+        for name in ("default", "kube-system"):
+            self._create(self._new("Namespace", "", name))
+        dns = self._new("Pod", "kube-system", "coredns", {"k8s-app": "kube-dns"})
+        self._create({**dns, "spec": {"containers": [{"name": "coredns"}]}})
+        self._create({**self._new("Service", "kube-system", "kube-dns"), "spec": {"selector": {"k8s-app": "kube-dns"}}})
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, str] | None = None,
+        body: Any = None,
+        content_type: str = "application/json",
+    ) -> Any:
+        if method == "GET" and path in KINDS:
+            namespaced = [{"name": PLURALS[kind], "kind": kind, "namespaced": kind != "Namespace"} for kind in KINDS[path]]
+            return {"resources": [*namespaced, {"name": "pods/exec", "kind": "PodExecOptions", "namespaced": True}]}
+        kind, namespace, name = self._parse(path)
+        if method == "GET":
+            found = self._get(kind, namespace, name) if name else self._list(kind, namespace, query or {})
+            return copy.deepcopy(found)
+        if method == "POST":
+            assert query == {"fieldValidation": "Strict"}
+            if kind == self.faults.refuses:
+                raise ApiError(f"the cluster's API refused a {kind}: quota exceeded", 403)
+            if (kind, namespace, body["metadata"]["name"]) in self.objects:
+                raise ApiError("already exists", 409)
+            return copy.deepcopy(self._create({**copy.deepcopy(body), "kind": kind}))
+        if method == "PATCH":
+            assert content_type == "application/merge-patch+json"
+            _merge(self._get(kind, namespace, name), body)
+            return copy.deepcopy(self._get(kind, namespace, name))
+        assert method == "DELETE", f"unplanned {method} {path}"
+        if self._get(kind, namespace, name)["metadata"]["uid"] != body["preconditions"]["uid"]:
+            raise ApiError("another UID", 409)
+        self._remove(kind, namespace, name)
+        return {}
+
+    def websocket(self, path: str, query: Iterable[tuple[str, str]]) -> SimulatedExec:
+        assert path.endswith("/exec"), path
+        self.faults.before_exec(self)
+        *_, namespace, _, pod, _ = path.split("/")
+        argv = [value for name, value in query if name == "command"]
+        return SimulatedExec(self, self._get("Pod", namespace, pod), argv)
+
+    def _parse(self, path: str) -> tuple[str, str, str]:
+        [root] = [root for root in KINDS if path.startswith(root + "/")]
+        parts = path.removeprefix(root + "/").split("/")
+        namespace = parts[1] if parts[0] == "namespaces" and len(parts) > 2 else ""
+        plural, *name = parts[2:] if namespace else parts
+        return BY_PLURAL[plural], namespace, name[0] if name else ""
+
+    def _get(self, kind: str, namespace: str, name: str) -> Object:
+        if (kind, namespace, name) not in self.objects:
+            raise ApiError(f"{kind} {namespace}/{name} not found", 404)
+        return self.objects[kind, namespace, name]
+
+    def _list(self, kind: str, namespace: str, query: Mapping[str, str]) -> Object:
+        wanted = dict(pair.split("=") for pair in query.get("labelSelector", "").split(",") if pair)
+        items = [
+            one
+            for (its_kind, its_namespace, _), one in self.objects.items()
+            if its_kind == kind and namespace in ("", its_namespace)
+            if wanted.items() <= one["metadata"].get("labels", {}).items()
+        ]
+        # Lists carry no kind per item, as in the real API.
+        return {"items": [{key: value for key, value in one.items() if key != "kind"} for one in items]}
+
+    def _new(self, kind: str, namespace: str, name: str, labels: Mapping[str, str] | None = None) -> Object:
+        return {"kind": kind, "metadata": {"name": name, "namespace": namespace, "labels": dict(labels or {})}}
+
+    def _create(self, document: Object) -> Object:
+        metadata = document["metadata"]
+        kind, namespace = document["kind"], metadata.get("namespace", "")
+        number = next(self._numbers)
+        metadata["uid"] = f"uid-{number}"
+        if kind != "Namespace" and ("Namespace", "", namespace) not in self.objects:
+            raise ApiError(f"namespace {namespace} not found", 404)
+        self.objects[kind, namespace, metadata["name"]] = document
+        if kind == "Namespace":
+            self._create(self._new("ServiceAccount", metadata["name"], "default"))
+        elif kind == "Service":
+            document["spec"].setdefault("clusterIP", f"10.102.{number // 250}.{number % 250}")
+        elif kind == "Pod":
+            self._start(document, number)
+        elif kind in ("Deployment", "ReplicaSet"):
+            template = document["spec"]["template"]
+            pod = self._new("Pod", namespace, f"{metadata['name']}-{number}", template["metadata"]["labels"])
+            pod["metadata"]["annotations"] = template["metadata"].get("annotations", {})
+            self._create({**pod, "spec": template["spec"]})
+            document["status"] = {"readyReplicas": 1, "updatedReplicas": 1}
+        return document
+
+    def _start(self, pod: Object, number: int) -> None:
+        gated = "readinessGates" in pod["spec"]
+        pod["status"] = {
+            "phase": "Running",
+            "podIP": f"10.101.{number // 250}.{number % 250}",
+            "containerStatuses": [{"ready": True, "restartCount": 0} for _ in pod["spec"]["containers"]],
+            "conditions": [{"type": "Ready", "status": "False" if gated else "True"}],
+        }
+
+    def _remove(self, kind: str, namespace: str, name: str) -> None:
+        del self.objects[kind, namespace, name]
+        self.deleted.append((kind, namespace, name))
+        if kind == "Namespace":
+            self.objects = {key: one for key, one in self.objects.items() if key[1] != name}
+
+    def pods(self) -> list[Object]:
+        return [one for (kind, _, _), one in self.objects.items() if kind == "Pod"]
+
+    def admits(self, source: Object, address: str, port: int) -> bool:
+        """Whether no policy stands between: one that selects a pod denies all ingress but to the ports it names."""
+        if self.faults.ignores_policies or not any(kind == "NetworkPolicy" for kind, _, _ in self.objects):
+            return True
+        return all(self._ingress(pod, port) for pod in self._behind(address) if pod is not source)
+
+    def _behind(self, address: str) -> list[Object]:
+        """The pods that an address leads to."""
+        pods = [pod for pod in self.pods() if pod["status"]["podIP"] == address]
+        for (kind, namespace, _), one in self.objects.items():
+            if kind == "Service" and one["spec"].get("clusterIP") == address:
+                selector = one["spec"]["selector"].items()
+                pods += [
+                    pod
+                    for pod in self.pods()
+                    if pod["metadata"]["namespace"] == namespace
+                    and selector <= pod["metadata"]["labels"].items()
+                    and pod["status"]["conditions"][0]["status"] == "True"
+                ]
+        assert pods, f"nothing is behind {address}"
+        return pods
+
+    def _ingress(self, pod: Object, port: int) -> bool:
+        policies = [
+            one["spec"]
+            for (kind, namespace, _), one in self.objects.items()
+            if kind == "NetworkPolicy" and namespace == pod["metadata"]["namespace"]
+            if one["spec"]["podSelector"].get("matchLabels", {}).items() <= pod["metadata"]["labels"].items()
+        ]
+        allowed = {one["port"] for spec in policies for rule in spec.get("ingress", []) for one in rule["ports"]}
+        return not policies or port in allowed
+
+
+class SimulatedExec:
+    """An exec of the probe, of `cat`, or of a tunnel (which is always refused)."""
+
+    def __init__(self, api: SimulatedApi, pod: Object, argv: list[str]) -> None:
+        self._api, self._pod, self._argv = api, pod, argv
+        self._stdin = b""
+        self._output: list[bytes | None] = []
+
+    def send(self, message: bytes) -> None:
+        self._stdin += message[1:]
+
+    def receive(self, timeout: float) -> bytes | None:
+        assert timeout > 0
+        if not self._output:
+            status = json.dumps({"status": "Success"}).encode()
+            self._output = [b"\x01" + self._run(), b"\x03" + status, None]
+        return self._output.pop(0) if len(self._output) > 1 else None
+
+    def _run(self) -> bytes:
+        name = self._pod["metadata"]["name"]
+        if self._argv[0] == "cat":
+            return b"search default.svc.cluster.local svc.cluster.local cluster.local\nnameserver 10.102.0.10\n"
+        if self._argv[0] == "sh":
+            return f"{self._argv[6]} ECONNREFUSED\n".encode()
+        if any(name.startswith(prefix) for prefix in self._api.faults.broken_probes):
+            return b""
+        nonce = self._argv[2]
+        lines = [line.split() for line in self._stdin.decode().splitlines() if line.startswith(nonce)]
+        results = [self._dial(*line[1:]) for line in lines[:-1]]
+        return "".join(f"{nonce} {one}\n" for one in [*results, f"END {len(results)}"]).encode()
+
+    def _dial(self, *request: str) -> str:
+        index, _, address, port, protocol, _, hello = request
+        if not self._api.admits(self._pod, address, int(port)):
+            return f"{index} timeout 1500.0 -"
+        return f"{index} ok 1.0 {answer(protocol, bytes.fromhex(hello.strip('-'))).hex()}"
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+def answer(protocol: str, hello: bytes) -> bytes:
+    """What a server says to a probe's hello."""
+    known = {b"GET": b"HTTP/1.1 200 OK", b"PIN": b"+PONG\r\n", b"AMQ": b"\x01\x00\x00", b"": b"\x4a\x00\x00\x00\x0a"}
+    if hello[:3] in known:
+        return known[hello[:3]]
+    if b"isMaster" in hello:
+        return hello[:8] + hello[4:8] + b"\x01\x00\x00\x00"
+    length, query = (hello[:2], hello[2:]) if protocol == "tcp" else (b"", hello)
+    return length + query[:2] + b"\x81\x80\x00\x01\x00\x01" + query[8:]
+
+
+def _merge(into: Object, change: Object) -> None:
+    for key, value in change.items():
+        if isinstance(value, dict) and isinstance(into.get(key), dict):
+            _merge(into[key], value)
+        else:
+            into[key] = copy.deepcopy(value)
+
+
+def simulated(faults: Faults | None = None) -> tuple[Cluster, SimulatedApi]:
+    api = SimulatedApi(faults)
+    return Cluster(api, ClusterFacts("simulated", "v1.32.0", "test")), api
+
+
+def by_kind(api: SimulatedApi) -> dict[str, set[str]]:
+    """What there is: names by kind."""
+    found: dict[str, set[str]] = defaultdict(set)
+    for kind, namespace, name in api.objects:
+        found[kind].add(f"{namespace}/{name}")
+    return found
