@@ -35,7 +35,7 @@ def main(arguments: Sequence[str]) -> int:
         with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
             memory = Memory(process.pid)
             assert process.stdout is not None
-            printed = [line for line in process.stdout]
+            printed = list(process.stdout)
         total = time.monotonic() - began
         memory.stop()
     found: dict[str, object] = {

@@ -18,7 +18,8 @@ import traceback
 from collections.abc import Awaitable, Callable, Sequence
 
 from lateral.lab import forkserver, images, isolation, kernel, rootfs
-from lateral.lab.spawner import ContainerSpec, Process, Spawner
+from lateral.lab.process import Process
+from lateral.lab.spawner import ContainerSpec, Spawner
 
 TIMEOUT = 60.0
 

@@ -12,6 +12,7 @@ import pytest
 from lateral.lab.conditions import set_condition
 from lateral.lab.deletion import delete, finalize
 from lateral.lab.kubelet import container as container_module
+from lateral.lab.kubelet import kubelet as kubelet_module
 from lateral.lab.kubelet import pod as pod_module
 
 from .fakes import HOST, FakeProcess, bench, container, ending, pod, stubborn
@@ -165,6 +166,27 @@ def test_a_pod_deleted_while_its_container_backs_off_goes_at_once(
     asyncio.run(scenario())
 
 
+def test_a_deletion_just_before_a_status_is_written_is_not_missed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kubelet_module, "BATCH", 0)
+    monkeypatch.setattr(container_module, "BACK_OFF", 600.0)
+
+    async def scenario() -> None:
+        class Last(FakeProcess):
+            """Has the pod deleted between its end and the status that tells it."""
+
+            def close(self) -> None:
+                asyncio.get_running_loop().call_soon(delete, node.store, node.pod())
+
+        async with bench(tmp_path, {"main": Last}) as node:
+            node.store.create(pod())
+            (await node.running()).end(1)
+            await node.until(node.gone, "the pod's end")
+
+    asyncio.run(scenario())
+
+
 def test_a_namesake_is_another_pod(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with bench(tmp_path, {"main": stubborn}) as node:
@@ -281,6 +303,7 @@ def test_an_active_deadline_ends_the_pod(tmp_path: Path) -> None:
         ({"hostPID": True}, "spec.hostPID"),
         ({"containers": [container(securityContext={"privileged": True})]}, "privileged"),
         ({"containers": [container(securityContext={"capabilities": {"add": ["SYS_ADMIN"]}})]}, "SYS_ADMIN"),
+        ({"containers": [container(ports=[{"containerPort": 80, "hostPort": 80}])]}, "hostPort"),
         ({"containers": [container(lifecycle={"preStop": {"sleep": {"seconds": 1}}})]}, "lifecycle"),
     ],
 )

@@ -67,7 +67,9 @@ class SimulatedApi:
         content_type: str = "application/json",
     ) -> Any:
         if method == "GET" and path in KINDS:
-            namespaced = [{"name": PLURALS[kind], "kind": kind, "namespaced": kind != "Namespace"} for kind in KINDS[path]]
+            namespaced = [
+                {"name": PLURALS[kind], "kind": kind, "namespaced": kind != "Namespace"} for kind in KINDS[path]
+            ]
             return {"resources": [*namespaced, {"name": "pods/exec", "kind": "PodExecOptions", "namespaced": True}]}
         kind, namespace, name = self._parse(path)
         if method == "GET":

@@ -89,9 +89,7 @@ def test_a_delayed_dial_starts_late_and_all_dials_share_the_timeout(
     assert seen(samples) == [(Outcome.DROPPED, False)] * 20 + [(Outcome.OPEN, True)]
 
 
-def test_the_interpreter_is_found_out_once(
-    prober: tuple[Prober, LocalApi], listener: dict[str, int]
-) -> None:
+def test_the_interpreter_is_found_out_once(prober: tuple[Prober, LocalApi], listener: dict[str, int]) -> None:
     for _ in range(2):
         assert seen(prober[0].probe("default", "here", [dial(listener["http"], Speaks.HTTP)])) == [(Outcome.OPEN, True)]
     assert [command[0] for command in prober[1].commands] == prober[1].expected
@@ -105,7 +103,9 @@ def test_a_pod_without_any_interpreter_is_inconclusive(monkeypatch: pytest.Monke
     assert "executable file not found" in sample.detail
 
 
-def test_a_script_that_dies_is_inconclusive_whatever_it_printed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_script_that_dies_is_inconclusive_whatever_it_printed(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     perl = tmp_path / "perl"
     perl.write_text("#!/bin/sh\necho $2 0 ok 1.0 -\nexit 3\n")
     perl.chmod(0o755)
@@ -114,4 +114,3 @@ def test_a_script_that_dies_is_inconclusive_whatever_it_printed(monkeypatch: pyt
     [sample] = Prober(cluster).probe("default", "here", [dial(80, Speaks.HTTP)])
     assert sample.outcome is Outcome.INCONCLUSIVE
     assert "exit code 3" in sample.detail
-

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 from textwrap import dedent, indent
+from typing import TYPE_CHECKING
 
 import pytest
 
 from lateral import topology as topologies
 from lateral.errors import ConfigurationError
 from lateral.policy import load_policies
-from lateral.topology import Topology
+
+if TYPE_CHECKING:
+    from lateral.topology import Topology
 
 GOOD = """\
 apiVersion: networking.k8s.io/v1
@@ -70,7 +73,9 @@ def test_a_folder_is_read_in_the_order_of_names_with_every_documents_line(tmp_pa
 def test_what_does_not_exist_is_told(tmp_path: Path, topology: Topology) -> None:
     with pytest.raises(ConfigurationError, match=r"policy file .*/missing\.yaml does not exist"):
         load_policies(str(tmp_path / "missing.yaml"), topology)
-    with pytest.raises(ConfigurationError, match=r"'strict' is neither a known policy set \(kubernetes, tutorial, none\)"):
+    with pytest.raises(
+        ConfigurationError, match=r"'strict' is neither a known policy set \(kubernetes, tutorial, none\)"
+    ):
         load_policies("strict", topology)
     with pytest.raises(ConfigurationError, match="holds no file that ends in"):
         load_policies(str(tmp_path), topology)
@@ -79,23 +84,43 @@ def test_what_does_not_exist_is_told(tmp_path: Path, topology: Topology) -> None
 @pytest.mark.parametrize(
     ("wrong", "right", "expected"),
     [
-        ("podSelector: {matchLabels: {name: user-db}}", "PodSelector: {}", "spec.PodSelector is unknown (did you mean podSelector?)"),
-        ("- podSelector", "- PodSelector", "spec.ingress[0].from[0].PodSelector is unknown (did you mean podSelector?)"),
+        (
+            "podSelector: {matchLabels: {name: user-db}}",
+            "PodSelector: {}",
+            "spec.PodSelector is unknown (did you mean podSelector?)",
+        ),
+        (
+            "- podSelector",
+            "- PodSelector",
+            "spec.ingress[0].from[0].PodSelector is unknown (did you mean podSelector?)",
+        ),
         ("policyTypes", "policytypes", "spec.policytypes is unknown (did you mean policyTypes?)"),
         ("port: 27017", "prot: 27017", "spec.ingress[0].ports[0].prot is unknown"),
-        ("matchLabels: {name: user}", "matchLables: {name: user}", "spec.ingress[0].from[0].podSelector.matchLables is unknown (did you mean matchLabels?)"),
+        (
+            "matchLabels: {name: user}",
+            "matchLables: {name: user}",
+            "spec.ingress[0].from[0].podSelector.matchLables is unknown (did you mean matchLabels?)",
+        ),
         ("spec:", "speck:", "speck is unknown (did you mean spec?)"),
         ("policyTypes: [Ingress]", "policyTypes: Ingress", "spec.policyTypes must be a list"),
         ("{name: user-db}}", "[name]}", "spec.podSelector.matchLabels must be a mapping"),
         ("{name: user}}", "{name: 1}}", "spec.ingress[0].from[0].podSelector.matchLabels.name must be text, not 1"),
         ("endPort: 27018", "endPort: many", "spec.ingress[0].ports[1].endPort must be a whole number, not 'many'"),
-        ("- podSelector: {matchLabels: {name: user}}", "- {}", "spec.ingress[0].from[0] is empty: a peer must be specified"),
+        (
+            "- podSelector: {matchLabels: {name: user}}",
+            "- {}",
+            "spec.ingress[0].from[0] is empty: a peer must be specified",
+        ),
         ("  name: user-db\n", "", "metadata.name is missing"),
         ("  namespace: sock-shop\n", "", "metadata.namespace is missing"),
         ("namespace: sock-shop", "namespace: sock-shp", "namespace 'sock-shp' isn't sock-shop's: expected sock-shop"),
         ("networking.k8s.io/v1", "extensions/v1beta1", "apiVersion 'extensions/v1beta1' is unknown"),
         ("kind: NetworkPolicy", "kind: Deployment", "kind 'Deployment' is no policy: expected NetworkPolicy"),
-        ("kind: NetworkPolicy", "kind: CiliumNetworkPolicy", "CiliumNetworkPolicy is Cilium's own kind, which this version doesn't apply"),
+        (
+            "kind: NetworkPolicy",
+            "kind: CiliumNetworkPolicy",
+            "CiliumNetworkPolicy is Cilium's own kind, which this version doesn't apply",
+        ),
         ("kind: NetworkPolicy", "kind: AdminNetworkPolicy", "AdminNetworkPolicy is the network-policy-api's kind"),
     ],
 )
@@ -132,5 +157,6 @@ def test_a_list_of_policies_is_read_as_its_items(tmp_path: Path, topology: Topol
     file = tmp_path / "list.yaml"
     item = indent(GOOD, "    ").replace("    apiVersion", "  - apiVersion", 1)
     file.write_text(dedent("apiVersion: v1\nkind: List\nitems:\n") + item)
-    [document] = load_policies(str(file), topology).documents
-    assert document["metadata"]["name"] == "user-db"
+    policies = load_policies(str(file), topology)
+    assert [document["metadata"]["name"] for document in policies.documents] == ["user-db"]
+    assert policies.origins == (f"{file}:4",)

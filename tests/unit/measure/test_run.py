@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -14,9 +14,11 @@ from lateral.model import Assessment, Outcome, Phase, SourceKind, Via
 from lateral.policy import PolicySet
 from lateral.resources import RUN_LABEL
 from lateral.run import measure
-from lateral.topology import Topology
 
 from .simulated import Faults, SimulatedApi, by_kind, simulated
+
+if TYPE_CHECKING:
+    from lateral.topology import Topology
 
 DENY_ALL = PolicySet(
     "deny-all",
@@ -38,7 +40,9 @@ def topology() -> Topology:
     return topologies.load("sock-shop")
 
 
-def run(api_faults: Faults, topology: Topology, policies: PolicySet = DENY_ALL) -> tuple[Assessment, SimulatedApi, list[str]]:
+def run(
+    api_faults: Faults, topology: Topology, policies: PolicySet = DENY_ALL
+) -> tuple[Assessment, SimulatedApi, list[str]]:
     cluster, api = simulated(api_faults)
     said: list[str] = []
     return measure(cluster, topology, policies, progress=said.append, settle=0.3), api, said
@@ -57,7 +61,9 @@ def test_every_flow_is_measured_before_under_and_after_the_policies(topology: To
     for phase in Phase:
         assert set(assessment.sweeps[phase].observations) == everything
     into = sum(flow.target.namespace == "sock-shop" for flow in topology.flows())
-    open_everywhere = {outcome for phase in (Phase.BASELINE, Phase.RESTORED) for _, outcome in outcomes(assessment, phase)}
+    open_everywhere = {
+        outcome for phase in (Phase.BASELINE, Phase.RESTORED) for _, outcome in outcomes(assessment, phase)
+    }
     assert open_everywhere == {Outcome.OPEN}
     enforced = outcomes(assessment, Phase.ENFORCED)
     assert enforced["sock-shop", Outcome.DROPPED] == into

@@ -108,7 +108,9 @@ def test_http_speaks_through_it(env: dict[str, str]) -> None:
             client = accept(server, env)
             with client:
                 assert b"GET /cards HTTP/1.1\r\n" in client.recv(4096)
-                client.sendall(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n[1, 2\r\n1\r\n]\r\n0\r\n\r\n")
+                client.sendall(
+                    b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n[1, 2\r\n1\r\n]\r\n0\r\n\r\n"
+                )
 
         serving = threading.Thread(target=serve)
         serving.start()
