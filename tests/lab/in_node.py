@@ -16,10 +16,13 @@ import sys
 import time
 import traceback
 from collections.abc import Awaitable, Callable, Sequence
+from typing import TYPE_CHECKING
 
 from lateral.lab import forkserver, images, isolation, kernel, rootfs
-from lateral.lab.process import Process
 from lateral.lab.spawner import ContainerSpec, Spawner
+
+if TYPE_CHECKING:
+    from lateral.lab.process import Process
 
 TIMEOUT = 60.0
 

@@ -6,6 +6,7 @@ import asyncio
 import os
 import select
 import socket
+from dataclasses import replace
 from pathlib import Path
 
 from tests.lab.network.node import TestPod, in_namespaces, listen, socket_in
@@ -80,9 +81,18 @@ def test_a_removed_pod_takes_its_interface_along() -> None:
         sandbox = sandboxes.create("10.101.0.1")
         assert sandbox.interface in {name for _, name in socket.if_nameindex()}
         sandboxes.destroy(sandbox)
-        async with asyncio.timeout(10):
-            while sandbox.interface in {name for _, name in socket.if_nameindex()}:
-                await asyncio.sleep(0.01)
+        await _vanished(sandbox.interface)
+
+    in_namespaces(scenario)
+
+
+def test_a_pod_whose_namespace_has_ended_by_itself_can_still_be_removed() -> None:
+    async def scenario() -> None:
+        sandboxes = Sandboxes()
+        sandbox = sandboxes.create("10.101.0.1")
+        os.close(sandbox.fd)
+        await _vanished(sandbox.interface)
+        sandboxes.destroy(replace(sandbox, fd=os.open("/dev/null", os.O_RDONLY)))
 
     in_namespaces(scenario)
 
@@ -95,6 +105,12 @@ def test_pods_have_no_ipv6_address_but_the_loopback() -> None:
         assert inside in ([], ["00000000000000000000000000000001"])
 
     in_namespaces(scenario)
+
+
+async def _vanished(interface: str) -> None:
+    async with asyncio.timeout(10):
+        while interface in {name for _, name in socket.if_nameindex()}:
+            await asyncio.sleep(0.01)
 
 
 def _ipv6_addresses(fd: int) -> list[str]:

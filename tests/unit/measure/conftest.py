@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import socket
 import subprocess
 from collections.abc import Iterator
@@ -29,7 +30,9 @@ def _connects(port: int) -> bool | None:
 def listener() -> Iterator[dict[str, int]]:
     """The suite's own listener, as its pods run it."""
     ports = {"http": _free(socket.SOCK_STREAM), "dns": _free(socket.SOCK_DGRAM)}
-    with subprocess.Popen(["perl", LISTENER, f"http:{ports['http']}", f"dns:{ports['dns']}"]) as process:
+    perl = shutil.which("perl")
+    assert perl is not None
+    with subprocess.Popen([perl, LISTENER, f"http:{ports['http']}", f"dns:{ports['dns']}"]) as process:
         for port in ports.values():
             until("the listener", lambda port=port: _connects(port), timeout=10)  # type: ignore[misc]
         yield ports

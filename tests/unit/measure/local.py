@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import select
@@ -60,16 +61,22 @@ class LocalSocket:
         return b"\x03" + json.dumps(self._status).encode()
 
     def close(self) -> None:
+        """End as a kubelet does: the command's input ends, and it goes by itself."""
         if self._process is None:
             return
-        self._process.kill()
-        for stream in (self._process.stdin, self._process.stdout, self._process.stderr):
-            assert stream is not None
-            try:
-                stream.close()
-            except BrokenPipeError:
-                assert stream is self._process.stdin
-        self._process.wait()
+        process = self._process
+        assert process.stdin is not None
+        assert process.stdout is not None
+        assert process.stderr is not None
+        with contextlib.suppress(BrokenPipeError):
+            process.stdin.close()
+        process.stdout.close()
+        process.stderr.close()
+        try:
+            process.wait(5)
+        finally:
+            process.kill()
+            process.wait()
 
 
 class LocalApi:
@@ -95,6 +102,9 @@ class LocalApi:
         argv = [value for name, value in query if name == "command"]
         self.commands.append(argv)
         return LocalSocket(argv, self._env)
+
+    def break_streams(self) -> None:
+        """No test leaves one open."""
 
     def close(self) -> None:
         """Nothing is held."""

@@ -48,12 +48,16 @@ class SimulatedApi:
         self.faults = faults or Faults()
         self.objects: dict[tuple[str, str, str], Object] = {}
         self.deleted: list[tuple[str, str, str]] = []
+        self.streams_broken = False
         self._numbers: Iterator[int] = iter(range(1, 100_000))
         for name in ("default", "kube-system"):
             self._create(self._new("Namespace", "", name))
         dns = self._new("Pod", "kube-system", "coredns", {"k8s-app": "kube-dns"})
         self._create({**dns, "spec": {"containers": [{"name": "coredns"}]}})
         self._create({**self._new("Service", "kube-system", "kube-dns"), "spec": {"selector": {"k8s-app": "kube-dns"}}})
+
+    def break_streams(self) -> None:
+        self.streams_broken = True
 
     def close(self) -> None:
         """Nothing is held."""

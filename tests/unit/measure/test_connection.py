@@ -1,0 +1,135 @@
+"""Requests to a real HTTP server: what passes is tried again within bounds, what is refused is told in its words."""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import pytest
+
+from lateral.connection import ApiError, Connection, TransportError
+from lateral.errors import ClusterError
+
+Planned = tuple[int, bytes] | None
+
+
+class Server(ThreadingHTTPServer):
+    """Answers with the planned statuses and bodies, one a request; None breaks the connection."""
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.planned: list[Planned] = []
+        self.requests: list[tuple[str, str, dict[str, str], Any]] = []
+
+
+class Handler(BaseHTTPRequestHandler):
+    server: Server
+    protocol_version = "HTTP/1.1"
+
+    def handle_one(self) -> None:
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        self.server.requests.append((self.command, self.path, dict(self.headers), json.loads(body or b"null")))
+        planned = self.server.planned.pop(0)
+        if planned is None:
+            self.close_connection = True
+            self.connection.shutdown(socket.SHUT_RDWR)
+            return
+        self.send_response(planned[0])
+        self.send_header("Content-Length", str(len(planned[1])))
+        self.end_headers()
+        self.wfile.write(planned[1])
+
+    do_GET = do_POST = do_PATCH = do_DELETE = handle_one  # noqa: N815 -- the server's names
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 -- the server's name
+        """Tests' output stays quiet."""
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    with Server() as served:
+        thread = threading.Thread(target=served.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield served
+        served.shutdown()
+        thread.join()
+
+
+@pytest.fixture
+def connection(server: Server) -> Iterator[Connection]:
+    connected = Connection(kubeconfig(f"http://127.0.0.1:{server.server_port}"))
+    yield connected
+    connected.close()
+
+
+def kubeconfig(host: str) -> dict[str, Any]:
+    return {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "clusters": [{"name": "c", "cluster": {"server": host}}],
+        "users": [{"name": "u", "user": {"token": "secret"}}],
+        "contexts": [{"name": "x", "context": {"cluster": "c", "user": "u"}}],
+        "current-context": "x",
+    }
+
+
+def test_a_request_carries_token_query_and_body(server: Server, connection: Connection) -> None:
+    server.planned = [(201, b'{"kind": "Pod"}')]
+    answer = connection.request("POST", "/api/v1/pods", {"fieldValidation": "Strict"}, {"kind": "Pod"})
+    assert answer == {"kind": "Pod"}
+    [(method, path, headers, body)] = server.requests
+    assert (method, path, body) == ("POST", "/api/v1/pods?fieldValidation=Strict", {"kind": "Pod"})
+    assert headers["Authorization"] == "Bearer secret"
+    assert headers["Content-Type"] == "application/json"
+
+
+@pytest.mark.parametrize("trouble", [None, (429, b"{}"), (500, b"{}"), (503, b"busy"), (504, b"")])
+def test_what_passes_is_tried_again(server: Server, connection: Connection, trouble: Planned) -> None:
+    server.planned = [trouble, trouble, (200, b'{"fine": true}')]
+    assert connection.request("GET", "/api/v1/pods") == {"fine": True}
+    assert len(server.requests) == 3
+
+
+def test_what_does_not_pass_is_given_up(server: Server, connection: Connection) -> None:
+    server.planned = [(503, b'{"message": "etcd is down"}')] * 5
+    with pytest.raises(ApiError, match="etcd is down"):
+        connection.request("GET", "/api/v1/pods")
+    server.planned = [None] * 5
+    with pytest.raises(TransportError):
+        connection.request("GET", "/api/v1/pods")
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 409, 422])
+def test_a_refusal_is_told_at_once_in_the_servers_words(server: Server, connection: Connection, status: int) -> None:
+    server.planned = [(status, b'{"kind": "Status", "message": "strict decoding error: unknown field"}')]
+    with pytest.raises(ApiError, match=r"refused PATCH /api/v1/pods.*unknown field") as caught:
+        connection.request("PATCH", "/api/v1/pods", body={})
+    assert caught.value.status == status
+
+
+def test_an_answer_that_isnt_json_is_told(server: Server, connection: Connection) -> None:
+    server.planned = [(200, b"<html>proxy</html>")]
+    with pytest.raises(ClusterError, match="isn't JSON"):
+        connection.request("GET", "/api/v1/pods")
+
+
+def test_a_stream_that_is_refused_says_why(server: Server, connection: Connection) -> None:
+    server.planned = [(403, b'{"message": "pods/exec is forbidden"}')]
+    with pytest.raises(ApiError, match="pods/exec is forbidden") as caught:
+        connection.websocket("/api/v1/namespaces/default/pods/p/exec", [("command", "a b"), ("command", "c")])
+    assert caught.value.status == 403
+    [(_, path, headers, _)] = server.requests
+    assert path.endswith("/exec?command=a+b&command=c")
+    assert headers["Authorization"] == "Bearer secret"
+    assert headers["Sec-WebSocket-Protocol"] == "v5.channel.k8s.io,v4.channel.k8s.io"
+
+
+def test_a_kubeconfig_that_names_nothing_is_told() -> None:
+    with pytest.raises(ClusterError, match="the kubeconfig can't be used"):
+        Connection({"apiVersion": "v1", "kind": "Config", "current-context": "missing"})
