@@ -103,7 +103,7 @@ def test_nothing_is_left_and_nothing_else_is_touched(topology: Topology) -> None
     cluster.apply([{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "outside", "labels": {}}}])
     cluster.apply([pod("default", "rogue"), pod("default", "foreign", {RUN_LABEL: "another-run"})])
     before = by_kind(api)
-    measure(cluster, topology, DENY_ALL, progress=lambda _: None, settle=0.3)
+    measure(cluster, topology, DENY_ALL, progress=lambda _: None, settle=0.3, wait_gone=True)
     assert by_kind(api) == before
     assert all(name.rpartition("-")[2] for _, _, name in api.deleted)
 
