@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import pytest
 
 from lateral.errors import UnprovenError
-from lateral.model import Assessment, Loot, Phase
+from lateral.model import Assessment, Finding, Loot, Outcome, Phase, Verdict
+from lateral.reports.explanation import headline
 from lateral.reports.summary import INTENDED_LEAK, is_intended, taken
 
 
@@ -19,21 +20,33 @@ def _told(loot: Sequence[Loot]) -> str:
     return "; ".join(f"{one.source} by {one.path}: {taken(one)}" for one in loot)
 
 
-@pytest.fixture
-def before(lateral_assessment: Assessment) -> Sequence[Loot]:
+def _taken_before(assessment: Assessment) -> Sequence[Loot]:
     """What rogues took from databases before the policies; nothing at all leaves nothing to prove."""
-    loot = _of(lateral_assessment, Phase.BASELINE, intended=False)
-    if not loot or not all(one.reached for one in loot):
+    loot = _of(assessment, Phase.BASELINE, intended=False)
+    if not loot or not all(one.reached and one.cards for one in loot):
         raise UnprovenError(f"UNPROVEN loot: not taken before the policies ({_told(loot) or 'never tried'})")
     return loot
 
 
 @pytest.fixture
-def under(lateral_assessment: Assessment, before: Sequence[Loot]) -> Sequence[Loot]:
-    """What rogues took from the same databases under the policies."""
+def before(lateral_assessment: Assessment) -> Sequence[Loot]:
+    """What rogues took from databases before the policies."""
+    return _taken_before(lateral_assessment)
+
+
+@pytest.fixture
+def under(lateral_assessment: Assessment, lateral_findings: Mapping[str, Finding]) -> Sequence[Loot]:
+    """What rogues took from databases under the policies; nothing taken is proven only where its path is contained."""
     loot = _of(lateral_assessment, Phase.ENFORCED, intended=False)
-    if {one.path for one in loot} != {one.path for one in before}:
+    if any(one.reached for one in loot):
+        return loot
+    if {one.path for one in loot} != {one.path for one in _taken_before(lateral_assessment)}:
         raise UnprovenError("UNPROVEN loot: not tried on the same paths under the policies")
+    for one in loot:
+        if one.outcome is not Outcome.DROPPED:
+            raise UnprovenError(f"UNPROVEN loot: under the policies {_told([one])}: that is no deny by itself")
+        if lateral_findings[one.flow].verdict is not Verdict.CONTAINED:
+            raise UnprovenError(f"UNPROVEN loot: {headline(lateral_findings[one.flow])}")
     return loot
 
 
@@ -41,8 +54,7 @@ def under(lateral_assessment: Assessment, before: Sequence[Loot]) -> Sequence[Lo
 @pytest.mark.lateral(phase=Phase.BASELINE)
 def test_rogue_reads_the_database(before: Sequence[Loot]) -> None:
     """Before the policies a rogue pod reads the customers' cards, without any credentials."""
-    cards = sum(one.cards for one in before)
-    assert cards > 0, f"the rogue got in and found no card: {_told(before)}"
+    assert all(one.cards for one in before)
 
 
 @pytest.mark.tutorial

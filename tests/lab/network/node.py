@@ -16,6 +16,7 @@ from typing import Any
 
 from lateral.lab import kernel
 from lateral.lab.network.addresses import Addresses
+from lateral.lab.network.drops import Drops
 from lateral.lab.network.network import Network
 from lateral.lab.network.sandbox import Sandbox, Sandboxes
 from lateral.lab.store import Object, Store
@@ -93,7 +94,8 @@ class TestNode:
     def __init__(self, fault: str | None = None) -> None:
         self.store = Store()
         self.sandboxes = Sandboxes()
-        self.network = Network(self.store, fault=fault)
+        self.drops = Drops(self.store)
+        self.network = Network(self.store, fault=fault, logged=self.drops.seen)
         self.addresses = Addresses("10.101.0.0/16")
 
     def namespace(self, name: str, **labels: str) -> None:
@@ -185,12 +187,13 @@ async def node(fault: str | None = None) -> AsyncIterator[TestNode]:
     made = TestNode(fault)
     made.namespace("shop", team="a")
     made.namespace("other", team="b")
-    running = asyncio.create_task(made.network.run())
+    running = [asyncio.create_task(made.network.run()), asyncio.create_task(made.drops.run())]
     try:
         yield made
     finally:
-        running.cancel()
-        await asyncio.gather(running, return_exceptions=True)
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
 
 
 def listen(pod: TestPod, protocol: str, port: int) -> None:

@@ -96,6 +96,10 @@ class LocalKubelet:
         self.lines = Lines()
         self.started: list[LocalProcess] = []
 
+    def require_running(self, pod: Object, container: str | None) -> None:  # noqa: ARG002
+        if container != "main":
+            raise bad_request(f"container {container} is not running")
+
     async def exec(self, pod: Object, container: str | None, argv: Sequence[str], *, tty: bool) -> LocalProcess:  # noqa: ARG002
         if container != "main":
             raise bad_request(f"container {container} is not running")
@@ -104,7 +108,7 @@ class LocalKubelet:
         self.started.append(process)
         return process
 
-    async def attach(self, pod: Object, container: str | None) -> LocalProcess:
+    async def attach(self, pod: Object, container: str | None, *, stdin: bool) -> LocalProcess:  # noqa: ARG002
         return await self.exec(pod, container, ["sh", "-c", "echo attached"], tty=False)
 
     def logs(self, pod: Object, container: str | None) -> Lines:  # noqa: ARG002

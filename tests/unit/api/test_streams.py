@@ -222,7 +222,7 @@ def test_a_failure_is_a_status_on_the_error_channel(with_pod: Served) -> None:
 def test_unknown_protocols_are_refused(with_pod: Served) -> None:
     for path, protocol in (
         (f"{EXEC}?command=true&stdout=1", "v1"),
-        (EXEC.replace("exec", "portforward?ports=80"), "SPDY/3.1+portforward.k8s.io"),
+        (EXEC.replace("exec", "portforward?ports=80"), "v5.channel.k8s.io"),
     ):
         with pytest.raises(websocket.WebSocketBadStatusException, match="WebSocket protocols"):
             connect(with_pod, path, protocol)

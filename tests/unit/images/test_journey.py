@@ -147,15 +147,37 @@ def test_an_order_succeeds_without_rabbitmq(loopback: Loopback, eventually: Even
     assert browser.ask("POST", "/orders").status == 201
 
 
+def test_a_cart_is_changed(loopback: Loopback, eventually: Eventually) -> None:
+    """More or fewer of a kind, and none at all; the price comes from the catalogue."""
+    browser = _start(loopback, eventually)
+    _log_in(browser)
+    browser.ask("DELETE", "/cart")
+    assert browser.ask("POST", "/cart", {"id": NERD_LEG}).status == 201
+    assert browser.ask("POST", "/cart/update", {"id": NERD_LEG, "quantity": "3"}).status == 202
+    assert [(item["quantity"], item["unitPrice"]) for item in browser.get("/cart").body] == [(3, 7.99)]
+    assert browser.ask("POST", "/cart/update", {"id": NERD_LEG}).status == 500
+    assert browser.ask("DELETE", f"/cart/{NERD_LEG}").status == 202
+    assert browser.get("/cart").body == []
+
+
+def test_a_customer_sees_where_an_order_goes(loopback: Loopback, eventually: Eventually) -> None:
+    """Card and address are the customer's own; a stranger has none."""
+    browser = _start(loopback, eventually)
+    assert browser.get("/card").body == {"status_code": 500}
+    _log_in(browser)
+    assert browser.get("/card").body == {"number": "5918"}
+    assert browser.get("/address").body["postcode"] == "G67 3DL"
+
+
 def test_payment_declines_more_than_100(loopback: Loopback, eventually: Eventually) -> None:
-    """Orders answers 406, which front-end makes an error page."""
+    """Orders answers 406, which front-end hands on."""
     browser = _start(loopback, eventually)
     _log_in(browser)
     holy = "03fef6ac-1896-4ce8-bd69-b798f85c6e0b"
     assert browser.ask("POST", "/cart", {"id": holy}).status == 201
     declined = browser.ask("POST", "/orders")
-    assert declined.status == 500
-    assert "exceeds 100" in declined.text
+    assert declined.status == 406
+    assert "exceeds 100" in declined.body["message"]
 
 
 @pytest.mark.parametrize(

@@ -54,6 +54,9 @@ class FakeProcess:
     async def close_stdin(self) -> None:
         pass
 
+    def resize(self, columns: int, rows: int) -> None:
+        raise AssertionError(f"nobody planned for a terminal of {columns} columns and {rows} rows")
+
     async def wait(self) -> int:
         return await asyncio.shield(self._ended)
 

@@ -16,7 +16,7 @@ SHOP = topology.load("sock-shop")
 FILES = {
     file.name: [document for document in yaml.safe_load_all(file.read_text()) if document]
     for file in resources.files("lateral.manifests").joinpath("sock-shop").iterdir()
-    if file.name.endswith(".yaml") and file.name != "topology.yaml"
+    if file.name.endswith(".yaml")
 }
 DOCUMENTS = [document for documents in FILES.values() for document in documents]
 DEPLOYMENTS = {document["metadata"]["name"]: document for document in DOCUMENTS if document["kind"] == "Deployment"}

@@ -6,8 +6,9 @@ import contextlib
 import json
 import os
 import select
+import socket
 import subprocess
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from lateral.cluster import Cluster
@@ -41,6 +42,9 @@ class LocalSocket:
                 self._process.stdin.flush()
             except BrokenPipeError:
                 raise TransportError("the command reads no more") from None
+
+    def ready(self, other: socket.socket, timeout: float) -> tuple[bool, bool]:
+        raise AssertionError(f"unplanned wait for {other} of {timeout} s")
 
     def receive(self, timeout: float) -> bytes | None:
         if self._ended:
@@ -97,11 +101,20 @@ class LocalApi:
     ) -> Any:
         raise AssertionError(f"unplanned {method} {path} {query} {body} {content_type}")
 
+    def text(self, path: str, query: Mapping[str, str] | None = None) -> str:
+        raise AssertionError(f"unplanned text of {path} {query}")
+
     def websocket(self, path: str, query: Iterable[tuple[str, str]]) -> LocalSocket:
         assert path == "/api/v1/namespaces/default/pods/here/exec"
         argv = [value for name, value in query if name == "command"]
         self.commands.append(argv)
         return LocalSocket(argv, self._env)
+
+    def watch(self, path: str, query: Mapping[str, str]) -> Iterator[Any]:
+        raise AssertionError(f"unplanned watch of {path} {query}")
+
+    def abandon(self, why: str) -> None:
+        raise AssertionError(f"unplanned end: {why}")
 
     def break_streams(self) -> None:
         """No test leaves one open."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 import json
+import socket
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -15,6 +16,8 @@ from typing import Any
 from lateral.cluster import Cluster
 from lateral.connection import ApiError
 from lateral.model import ClusterFacts
+
+from .simulated_shop import SimulatedForward, SimulatedShop
 
 Object = dict[str, Any]
 
@@ -49,12 +52,21 @@ class SimulatedApi:
         self.objects: dict[tuple[str, str, str], Object] = {}
         self.deleted: list[tuple[str, str, str]] = []
         self.streams_broken = False
+        self.shop = SimulatedShop()
+        self.streams: list[tuple[str, bool]] = []
+        """Pods that a stream was opened to, and whether there were policies then."""
         self._numbers: Iterator[int] = iter(range(1, 100_000))
         for name in ("default", "kube-system"):
             self._create(self._new("Namespace", "", name))
         dns = self._new("Pod", "kube-system", "coredns", {"k8s-app": "kube-dns"})
         self._create({**dns, "spec": {"containers": [{"name": "coredns"}]}})
         self._create({**self._new("Service", "kube-system", "kube-dns"), "spec": {"selector": {"k8s-app": "kube-dns"}}})
+
+    def watch(self, path: str, query: Mapping[str, str]) -> Iterator[Any]:
+        raise AssertionError(f"unplanned watch of {path} {query}")
+
+    def abandon(self, why: str) -> None:
+        raise AssertionError(f"unplanned end: {why}")
 
     def break_streams(self) -> None:
         self.streams_broken = True
@@ -96,10 +108,21 @@ class SimulatedApi:
         self._remove(kind, namespace, name)
         return {}
 
-    def websocket(self, path: str, query: Iterable[tuple[str, str]]) -> SimulatedExec:
-        assert path.endswith("/exec"), path
+    def text(self, path: str, query: Mapping[str, str] | None = None) -> str:
+        assert "/pods/queue-master-" in path
+        assert path.endswith("/log")
+        assert query == {"container": "queue-master"}
+        return self.shop.log
+
+    def websocket(self, path: str, query: Iterable[tuple[str, str]]) -> SimulatedExec | SimulatedForward:
+        *_, namespace, _, pod, kind = path.split("/")
+        self.streams.append((pod, any(kind == "NetworkPolicy" for kind, _, _ in self.objects)))
+        if kind == "portforward":
+            assert pod.startswith("front-end-")
+            assert list(query) == [("ports", "8079")]
+            return SimulatedForward(self.shop, 8079)
+        assert kind == "exec", path
         self.faults.before_exec(self)
-        *_, namespace, _, pod, _ = path.split("/")
         argv = [value for name, value in query if name == "command"]
         return SimulatedExec(self, self._get("Pod", namespace, pod), argv)
 
@@ -213,6 +236,9 @@ class SimulatedExec:
     def send(self, message: bytes) -> None:
         self._stdin += message[1:]
 
+    def ready(self, other: socket.socket, timeout: float) -> tuple[bool, bool]:
+        raise AssertionError(f"unplanned wait for {other} of {timeout} s")
+
     def receive(self, timeout: float) -> bytes | None:
         assert timeout > 0
         if not self._output:
@@ -236,7 +262,7 @@ class SimulatedExec:
     def _dial(self, *request: str) -> str:
         index, _, address, port, protocol, _, hello = request
         if not self._api.admits(self._pod, address, int(port)):
-            return f"{index} timeout 1500.0 -"
+            return f"{index} timeout {1000 * float(self._argv[3]):.1f} -"
         return f"{index} ok 1.0 {answer(protocol, bytes.fromhex(hello.strip('-'))).hex()}"
 
     def close(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import time
 
 import pytest
@@ -24,6 +25,9 @@ class Scripted:
 
     def send(self, message: bytes) -> None:
         self.sent.append(message)
+
+    def ready(self, other: socket.socket, timeout: float) -> tuple[bool, bool]:
+        raise AssertionError(f"unplanned wait for {other} of {timeout} s")
 
     def receive(self, timeout: float) -> bytes | None:
         assert timeout > 0

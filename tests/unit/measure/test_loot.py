@@ -9,8 +9,8 @@ from typing import Any
 import bson
 import pytest
 
+from lateral.http import HttpError, get_json
 from lateral.loot.cards import numbers, redact
-from lateral.loot.http import HttpError, get_json
 from lateral.loot.mongo import Mongo, MongoError
 
 ANSWERS: dict[str, Any] = {
@@ -106,7 +106,7 @@ def test_what_isnt_mongo_is_told() -> None:
 @pytest.mark.parametrize(
     ("answer", "complaint"),
     [
-        (b"", "not an HTTP answer"),
+        (b"", "ended without an answer"),
         (b"\x00\x01\x02\x03", "not an HTTP answer"),
         (b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n", "HTTP 503"),
         (b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\noops", "isn't JSON"),

@@ -178,11 +178,27 @@ def test_a_pod_that_restarts_during_a_sweep_makes_its_flows_inconclusive(topolog
 
 def test_loot_that_cant_be_reached_says_why(topology: Topology) -> None:
     assessment, _, _ = run(Faults(), topology)
-    assert [(one.phase, one.source, one.path, one.reached, one.detail) for one in assessment.loot] == [
-        (phase, "rogue.default", path, False, "ECONNREFUSED")
+    assert [(one.phase, one.source, one.path, one.outcome, one.detail) for one in assessment.loot] == [
+        (phase, "rogue.default", path, Outcome.REFUSED, "ECONNREFUSED")
         for phase in (Phase.BASELINE, Phase.ENFORCED)
         for path in ("mongo user-db.sock-shop:27017", "GET front-end.sock-shop:80/cards")
     ]
+
+
+def test_the_journey_is_taken_in_every_phase(topology: Topology) -> None:
+    assessment, api, said = run(Faults(), topology)
+    for phase in Phase:
+        taken = assessment.journeys[phase]
+        assert taken.phase is phase
+        assert [step.detail for step in taken.steps if not step.ok] == []
+        assert len(taken.steps) == 8
+        assert len(taken.pods) == 14
+        assert any(line.startswith(f"{phase} journey: 8/8 steps in ") for line in said)
+    under = [pod for pod, applied in api.streams if applied]
+    sweep = [at for at, pod in enumerate(under) if pod.startswith(("twin-", "rogue-", "spoof-"))]
+    journey = [at for at, pod in enumerate(under) if pod.startswith("front-end-")]
+    assert len(journey) == 7
+    assert max(sweep) < min(journey), "what crashes of a closed way would spoil the sweep"
 
 
 def test_an_application_that_is_there_already_is_left_alone(topology: Topology) -> None:

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from lateral.loot.http import get_json
+from lateral.http import get_json
+from lateral.model import Outcome
 from lateral.probe import Tunnel, TunnelError
 
 from .local import local
@@ -87,18 +88,19 @@ def test_an_early_end_is_told(env: dict[str, str]) -> None:
 def test_a_refusal_keeps_its_name(env: dict[str, str], refusing: int) -> None:
     with pytest.raises(TunnelError) as caught:
         open_tunnel(env, refusing)
-    assert caught.value.reason == "ECONNREFUSED"
+    assert (caught.value.reason, caught.value.outcome) == ("ECONNREFUSED", Outcome.REFUSED)
 
 
 def test_silence_is_a_timeout(env: dict[str, str], silent: int) -> None:
     with pytest.raises(TunnelError) as caught:
         open_tunnel(env, silent)
-    assert caught.value.reason == "timeout"
+    assert (caught.value.reason, caught.value.outcome) == ("timeout", Outcome.DROPPED)
 
 
 def test_a_pod_without_a_shell_is_told(tmp_path: Path) -> None:
-    with pytest.raises(TunnelError, match="executable file not found"):
+    with pytest.raises(TunnelError, match="executable file not found") as caught:
         open_tunnel({**os.environ, "PATH": str(tmp_path)}, 80)
+    assert caught.value.outcome is Outcome.INCONCLUSIVE
 
 
 def test_http_speaks_through_it(env: dict[str, str]) -> None:

@@ -10,6 +10,8 @@ from lateral.model import (
     Enforcement,
     Expectation,
     Flow,
+    Journey,
+    JourneyStep,
     Loot,
     Observation,
     Outcome,
@@ -76,6 +78,15 @@ def sweep(flows: Sequence[Flow], phase: Phase, outcome: Callable[[Flow, Phase], 
     return Reachability(phase, observations, pods(names(flows)), 1.0)
 
 
+STEPS = ("catalogue", "login", "empty-cart", "fill-cart", "show-cart", "order", "list-orders", "shipment")
+
+
+def journey(phase: Phase, failed: Mapping[str, str] | None = None, **changes: int | str | bool) -> Journey:
+    """A journey whose `failed` steps say why; `changes` are fields of all pods."""
+    steps = tuple(JourneyStep(name, name not in (failed or {}), 12.5, (failed or {}).get(name, "")) for name in STEPS)
+    return Journey(phase, steps, tuple(pod for same in pods(("carts", "user"), **changes).values() for pod in same))
+
+
 def assess(
     flows: Sequence[Flow] = FLOWS,
     *,
@@ -86,6 +97,7 @@ def assess(
     policies: str = "kubernetes",
     loot: Sequence[Loot] = (),
     note: str = "",
+    journeys: Mapping[Phase, Journey] | None = None,
 ) -> Assessment:
     """An assessment in which everything is as it should be, but for the `odd` flows."""
 
@@ -105,15 +117,28 @@ def assess(
         started_at="2025-01-01T00:00:00Z",
         finished_at="2025-01-01T00:00:20Z",
         seconds=20.0,
+        journeys={phase: journey(phase) for phase in Phase} if journeys is None else journeys,
     )
 
 
+FRONT_DOOR = "rogue.default-to-front-end.sock-shop:80/TCP"
+
 LOOT = (
     Loot(
-        Phase.BASELINE, ROGUE.id, "mongo user-db.sock-shop:27017", True, ("local", "users"), ("cards",), 1, ("...9678",)
+        Phase.BASELINE,
+        ROGUE.id,
+        "mongo user-db.sock-shop:27017",
+        Outcome.OPEN,
+        DENIED.id,
+        databases=("local", "users"),
+        collections=("cards",),
+        cards=1,
+        redacted=("...9678",),
     ),
-    Loot(Phase.ENFORCED, ROGUE.id, "mongo user-db.sock-shop:27017", False, detail="DROPPED"),
-    Loot(Phase.BASELINE, ROGUE.id, "GET front-end.sock-shop:80/cards", True, cards=4),
-    Loot(Phase.ENFORCED, ROGUE.id, "GET front-end.sock-shop:80/cards", True, cards=4),
+    Loot(
+        Phase.ENFORCED, ROGUE.id, "mongo user-db.sock-shop:27017", Outcome.DROPPED, DENIED.id, detail="timeout"
+    ),
+    Loot(Phase.BASELINE, ROGUE.id, "GET front-end.sock-shop:80/cards", Outcome.OPEN, FRONT_DOOR, cards=4),
+    Loot(Phase.ENFORCED, ROGUE.id, "GET front-end.sock-shop:80/cards", Outcome.OPEN, FRONT_DOOR, cards=4),
 )
 """The tutorial's loot where the policies are right."""

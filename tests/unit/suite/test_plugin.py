@@ -17,7 +17,7 @@ pytest_plugins = ["pytester"]
 
 CONFTEST = """
     import pytest
-    from suite.synthetic import IGNORED, IN_FORCE, LOOT, Outcome, Phase, assess
+    from suite.synthetic import IGNORED, IN_FORCE, LOOT, Outcome, Phase, assess, journey
 
     pytest_plugins = ["lateral.plugin"]
     BASELINE, ENFORCED, RESTORED = Phase
@@ -109,7 +109,73 @@ def test_exit_status(suite: pytest.Pytester, assessment: str, status: int, outco
     """0 only when all is proven well, 1 for any violation, 10 when something is merely unproven."""
     result = run(suite, assessment=assessment)
     assert result.ret == status
-    result.assert_outcomes(**outcomes, deselected=644)
+    result.assert_outcomes(**outcomes, deselected=669)
+
+
+@pytest.mark.parametrize(
+    ("journeys", "status", "outcomes"),
+    [
+        pytest.param("", 0, {"passed": 3}, id="worked throughout"),
+        pytest.param(
+            "journeys={p: journey(p, {'login': 'HTTP 401'} if p is ENFORCED else {}) for p in Phase}",
+            1,
+            {"passed": 2, "failed": 1},
+            id="disrupted",
+        ),
+        pytest.param(
+            "journeys={p: journey(p, {'login': 'HTTP 401'}) for p in Phase}", 10, {"errors": 3}, id="never worked"
+        ),
+        pytest.param(
+            "journeys={p: journey(p, {'login': 'HTTP 401'} if p is RESTORED else {}) for p in Phase}",
+            10,
+            {"passed": 1, "errors": 2},
+            id="not restored",
+        ),
+        pytest.param("journeys={}", 10, {"errors": 3}, id="not measured"),
+    ],
+)
+def test_exit_status_of_a_journey(
+    suite: pytest.Pytester, journeys: str, status: int, outcomes: dict[str, int]
+) -> None:
+    """A step that the policies break is a violation; one that never worked proves nothing, and neither does silence."""
+    result = run(suite, assessment=journeys, selected="test_journey and login")
+    assert result.ret == status
+    result.assert_outcomes(**outcomes, deselected=740)
+
+
+def test_junit_of_a_journey(suite: pytest.Pytester) -> None:
+    """Each step is a case in each phase, and says what happened to it."""
+    broken = "journeys={p: journey(p, {'login': 'HTTP 401'} if p is ENFORCED else {}) for p in Phase}"
+    result = run(suite, assessment=broken, selected="test_journey and login")
+    result.stdout.fnmatch_lines(["journey: 8/8 steps before, 7/8 under, 8/8 after", "  login: worked before, failed *"])
+    case = cases(suite)["lateral.enforced.journey", "journey[enforced-login]"]
+    failure = case.find("failure")
+    assert failure is not None
+    assert failure.get("message") == (
+        "DISRUPTED journey login: worked before, failed under the policies (HTTP 401), works again without them"
+    )
+    assert "Seen under the policies: HTTP 401 in 12 ms" in (failure.text or "")
+    assert properties(case) == {
+        "lateral.phase": "enforced",
+        "lateral.step": "login",
+        "lateral.latency_ms": "12.5",
+    }
+
+
+@pytest.mark.parametrize(
+    ("change", "status"),
+    [
+        pytest.param("", 0, id="none"),
+        pytest.param("restarts=1", 1, id="restarted"),
+        pytest.param("ready=False", 1, id="unready"),
+        pytest.param("uid='other'", 1, id="replaced"),
+    ],
+)
+def test_exit_status_of_pods(suite: pytest.Pytester, change: str, status: int) -> None:
+    """A pod that isn't what it was before the policies is a violation."""
+    changed = f"journeys={{p: journey(p, {{}}, {change}) if p is ENFORCED else journey(p) for p in Phase}}"
+    result = run(suite, assessment=changed if change else "", selected="test_pods_stay")
+    assert result.ret == status
 
 
 def test_cluster_that_does_not_enforce(suite: pytest.Pytester) -> None:
@@ -174,10 +240,10 @@ def test_junit_properties(suite: pytest.Pytester) -> None:
 def test_junit_of_everything(suite: pytest.Pytester) -> None:
     """The whole suite has a case of its own for each flow and phase, named in ASCII, without anything that changes."""
     result = run(suite, selected="test")
-    result.assert_outcomes(passed=718)
+    result.assert_outcomes(passed=743)
     assert "the exit status speaks" not in result.stdout.str()
     found = cases(suite)
-    assert len(found) == 718
+    assert len(found) == 743
     assert all(f"{group}{name}".isascii() for group, name in found)
     assert all(group.count(".") == 2 for group, _ in found)
 
@@ -260,7 +326,7 @@ def test_measurement_that_fails(suite: pytest.Pytester) -> None:
     """)
     result = suite.runpytest("-m", "lateral", "--lateral-policies", "none", "-k", "user-db")
     assert result.ret == 10
-    result.assert_outcomes(errors=74, deselected=644)
+    result.assert_outcomes(errors=74, deselected=669)
     assert result.stdout.str().count("the API refused the namespace sock-shop") == 1
     assert all(case.find("error") is not None for case in cases(suite).values())
 
@@ -315,11 +381,80 @@ def test_other_failures_count(suite: pytest.Pytester) -> None:
     result.stdout.fnmatch_lines(["*another matter*"])
 
 
+SKIPPING = """
+    def pytest_collection_modifyitems(items):
+        for item in items:
+            if "test_enforced[DENY" in item.name:
+                item.add_marker(pytest.mark.{mark}(reason="not now"))
+"""
+
+
+@pytest.mark.parametrize("mark", ["skip", "xfail"])
+@pytest.mark.parametrize(("outcome", "status"), [("DROPPED", 10), ("OPEN", 1)])
+def test_a_skip_is_no_pass(suite: pytest.Pytester, mark: str, outcome: str, status: int) -> None:
+    """A verdict that a marker hides is an error in the report, and a violation is one all the same."""
+    if (mark, outcome) == ("xfail", "DROPPED"):
+        outcome = "REFUSED"
+    odd = f"odd={{'{ROGUE}': {{ENFORCED: Outcome.{outcome}}}}}"
+    suite.makeconftest(CONFTEST.replace("{arguments}", odd) + SKIPPING.replace("{mark}", mark))
+    result = suite.runpytest("-m", "lateral", "--lateral-policies", "none", "-k", ROGUE)
+    assert result.ret == status
+    error = cases(suite)[ENFORCED_CASE].find("error")
+    assert error is not None
+    assert error.get("message", "").startswith(f"UNPROVEN DENY {ROGUE}: skipped: ")
+    assert error.get("message", "").endswith("not now")
+    result.stdout.fnmatch_lines(
+        ["*speaks of the 0 flows*", "1 tests were skipped or kept from running: nothing is proven by that"]
+    )
+
+
+def test_what_did_not_run_is_no_pass(suite: pytest.Pytester) -> None:
+    """Where pytest sets tests up and doesn't call them, the report says so."""
+    assert run(suite, "--setup-only", selected=ROGUE).ret == 10
+    assert {case.find("error").get("message", "").rpartition(": ")[2] for case in cases(suite).values()} == {  # type: ignore[union-attr]
+        "the test did not run"
+    }
+
+
+def test_a_run_that_stops_early_knows_of_violations(suite: pytest.Pytester) -> None:
+    """-x at something unproven doesn't hide the violation of a selected test that never came."""
+    odd = f"odd={{'{ROGUE}': {{BASELINE: Outcome.DROPPED, ENFORCED: Outcome.OPEN}}}}"
+    assert run(suite, "-x", assessment=odd, selected=ROGUE).ret == 1
+    assert run(suite, "-x", assessment=odd, selected=f"{ROGUE} and test_baseline").ret == 10
+
+
+RERUN = """
+    import pytest
+    from _pytest.runner import runtestprotocol
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_protocol(item, nextitem):
+        reports = runtestprotocol(item, nextitem=nextitem, log=False)
+        if any(report.failed for report in reports):
+            item._initrequest()
+            reports = runtestprotocol(item, nextitem=nextitem, log=False)
+        for report in reports:
+            item.ihook.pytest_runtest_logreport(report=report)
+        return True
+"""
+
+
+def test_reruns(suite: pytest.Pytester) -> None:
+    """Where another plugin runs failed tests again, each counts once."""
+    suite.makeconftest(CONFTEST.replace("{arguments}", f"odd={{'{ROGUE}': {{ENFORCED: Outcome.REFUSED}}}}") + RERUN)
+    arguments = ("-m", "lateral", "--lateral-policies", "none", "-k", ROGUE)
+    result = suite.runpytest(*arguments)
+    result.assert_outcomes(passed=1, errors=1, deselected=result.parseoutcomes()["deselected"])
+    assert result.ret == 10
+    [error] = parse(suite.path / "reports" / "junit.xml").iter("error")
+    assert (error.text or "").count("UNPROVEN") == 1
+
+
 def test_tutorial(suite: pytest.Pytester) -> None:
-    """-m tutorial takes the tutorial's story alone: rogue and user at user-db, the loot and the canary."""
+    """-m tutorial takes the tutorial's story alone: rogue and user at user-db, the loot, the journey and the canary."""
     suite.makeconftest(CONFTEST.replace("{arguments}", ""))
     result = suite.runpytest("-m", "tutorial", "-v", "--lateral-policies", "none")
-    result.assert_outcomes(passed=7, deselected=711)
+    result.assert_outcomes(passed=32, deselected=711)
     result.stdout.fnmatch_lines(
         [
             f"*::test_enforced[[]DENY-{ROGUE}[]] CONTAINED*",
@@ -335,10 +470,29 @@ def test_tutorial(suite: pytest.Pytester) -> None:
             "LOOT[:1] + (replace(LOOT[0], phase=ENFORCED),)", 1, "EXPOSED loot: under the policies", id="kept"
         ),
         pytest.param(
-            "(replace(LOOT[0], reached=False), LOOT[1])", 10, "UNPROVEN loot: not taken before", id="never had"
+            "(replace(LOOT[0], outcome=Outcome.DROPPED), LOOT[1])", 10, "UNPROVEN loot: not taken before", id="never had"
         ),
         pytest.param("()", 10, "UNPROVEN loot: not taken before the policies (never tried)", id="never tried"),
         pytest.param("LOOT[:1]", 10, "UNPROVEN loot: not tried on the same paths", id="not tried again"),
+        pytest.param("(replace(LOOT[0], cards=0), LOOT[1])", 10, "UNPROVEN loot: not taken before", id="none there"),
+        pytest.param(
+            "(LOOT[0], replace(LOOT[1], outcome=Outcome.INCONCLUSIVE, detail='the relay said nothing'))",
+            10,
+            "UNPROVEN loot: under the policies rogue.default by mongo user-db.sock-shop:27017: nothing (the relay said",
+            id="the relay failed",
+        ),
+        pytest.param(
+            f"LOOT, odd={{'{ROGUE}': {{RESTORED: Outcome.DROPPED}}}}",
+            10,
+            "UNPROVEN loot: UNPROVEN rogue.default to user-db.sock-shop:27017/TCP: DROPPED",
+            id="its path isn't contained",
+        ),
+        pytest.param(
+            "(replace(LOOT[0], outcome=Outcome.INCONCLUSIVE, cards=0), replace(LOOT[0], phase=ENFORCED))",
+            1,
+            "EXPOSED loot: under the policies",
+            id="taken only under the policies",
+        ),
     ],
 )
 def test_loot(suite: pytest.Pytester, loot: str, status: int, message: str) -> None:
@@ -423,5 +577,5 @@ def test_installed_suite(suite: pytest.Pytester) -> None:
     suite.makeconftest(CONFTEST.replace("{arguments}", ""))
     arguments = ("-m", "lateral", "--lateral-policies", "none", "-k", ROGUE)
     result = suite.runpytest("--pyargs", "lateral.conformance", *arguments)
-    result.assert_outcomes(passed=2, deselected=716)
+    result.assert_outcomes(passed=2, deselected=741)
     assert ENFORCED_CASE in cases(suite)

@@ -11,7 +11,7 @@ from lateral.reports.summary import INTENDED_LEAK, SHOWN, summarise
 from lateral.topology import load
 from lateral.verdict import judge
 
-from .synthetic import DENIED, IGNORED, INTENDED, LOOT, ROGUE, Seen, assess
+from .synthetic import DENIED, IGNORED, INTENDED, LOOT, ROGUE, Seen, assess, journey
 
 ENFORCED = Phase.ENFORCED
 
@@ -37,6 +37,21 @@ def test_all_well() -> None:
         "policies in force after 1.2 s; measured in 20.0 s"
     )
     assert not [line for line in text if line.startswith(("still open", "intended, but", "nothing proven"))]
+
+
+def test_journey() -> None:
+    """One line says how far the journey got; what the policies broke follows, with the pods that changed."""
+    assert "journey: 8/8 steps before, 8/8 under, 8/8 after" in lines(assess())
+    failed = {"order": "HTTP 500", "shipment": "not tried without order"}
+    journeys = {phase: journey(phase) for phase in Phase} | {ENFORCED: journey(ENFORCED, failed, restarts=1)}
+    text = lines(assess(journeys=journeys))
+    at = text.index("journey: 8/8 steps before, 6/8 under, 8/8 after")
+    assert text[at + 1 : at + 4] == [
+        "  order: worked before, failed under the policies (HTTP 500), works again without them",
+        "  shipment: worked before, failed under the policies (not tried without order), works again without them",
+        "  pods: carts restarted; user restarted (under the policies)",
+    ]
+    assert not [line for line in lines(assess(journeys={})) if line.startswith("journey")]
 
 
 def test_no_enforcement_comes_first() -> None:
