@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import pty
 import select
+import struct
 import subprocess
+import termios
 import time
 from collections.abc import Mapping, Sequence
 
@@ -34,6 +37,10 @@ class Terminal:
 
     def type(self, text: str) -> None:
         os.write(self._screen, text.encode())
+
+    def resize(self, columns: int, rows: int) -> None:
+        """As a window does: who runs in it is signalled."""
+        fcntl.ioctl(self._screen, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
 
     def until(self, awaited: str) -> str:
         """What comes on the screen up to `awaited`, with plain line ends; what follows is for the next call."""

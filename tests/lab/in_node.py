@@ -6,6 +6,7 @@ Run as a program it is that node: `python in_node.py FILE FUNCTION`.
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import functools
 import importlib.util
 import os
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from lateral.lab.process import Process
 
 TIMEOUT = 60.0
+SESSION_KEY = b"secret-of-the-session"
+_SESSION, _SEARCH = -3, 10
 
 Body = Callable[["Node"], Awaitable[None]]
 
@@ -43,6 +46,8 @@ class Node:
         files: dict[str, str] | None = None,
         binds: dict[str, str] | None = None,
         volumes: dict[str, str] | None = None,
+        stdin: bool = False,
+        tty: bool = False,
     ) -> ContainerSpec:
         return ContainerSpec(
             name="test",
@@ -53,6 +58,8 @@ class Node:
             files=files or {},
             binds=binds or {},
             volumes=volumes or {},
+            stdin=stdin,
+            tty=tty,
         )
 
     async def start(self, *argv: str) -> Process:
@@ -108,6 +115,7 @@ def main(code: str, function: str) -> int:
     sys.modules["body"] = module
     spec.loader.exec_module(module)
     images.run = stand_in
+    _keep_a_secret()
     trees = rootfs.shared_trees()
     isolation.leave_host(trees)
     child = os.fork()
@@ -124,6 +132,27 @@ def main(code: str, function: str) -> int:
     theirs.close()
     asyncio.run(_body(getattr(module, function).body, channel, server))
     return 0
+
+
+def _keep_a_secret() -> None:
+    """Put a key into a session of this process's own, as a login puts in those of its user."""
+    kernel.new_session_keyring()
+    found = _system_call("add_key", b"user", SESSION_KEY, b"secret", 6, _SESSION)
+    assert found >= 0, os.strerror(ctypes.get_errno())
+
+
+def find_key(name: bytes) -> int:
+    """The number of a key that this process's session has; raises OSError."""
+    found = _system_call("keyctl", _SEARCH, _SESSION, b"user", name, 0)
+    if found < 0:
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+    return found
+
+
+def _system_call(name: str, *arguments: int | bytes) -> int:
+    numbers = {"x86_64": {"add_key": 248, "keyctl": 250}}.get(os.uname().machine, {"add_key": 217, "keyctl": 219})
+    words = (ctypes.c_long(word) if isinstance(word, int) else ctypes.c_char_p(word) for word in arguments)
+    return int(ctypes.CDLL(None, use_errno=True).syscall(ctypes.c_long(numbers[name]), *words))
 
 
 async def _body(body: Body, channel: socket.socket, server: int) -> None:

@@ -150,7 +150,8 @@ def cut(shop: Shop) -> Iterator[Callable[[Cut], None]]:
     done: list[tuple[Cut, Document]] = []
 
     def apply(one: Cut) -> None:
-        done.append((one, *shop.cluster.apply([shop.policy(one)])))
+        [policy] = shop.cluster.apply([shop.policy(one)])
+        done.append((one, policy))
         shop.restart(one.source)
 
     yield apply

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from lateral.errors import ConfigurationError, ProviderError
+from lateral.errors import ConfigurationError, LateralError, ProviderError
 from lateral.providers.lab import check, lab
 
 START_TIMEOUT = 60.0
@@ -198,6 +198,19 @@ def test_a_lab_that_died_is_reported_as_such() -> None:
     with pytest.raises(ProviderError, match="the lab ended by itself"), lab():
         (first,) = set(_children(os.getpid())) - {*others}
         _kill_init(first)
+
+
+def test_who_waits_for_a_lab_that_dies_is_told_at_once() -> None:
+    """Without that, a run would spend minutes on retries before it said so."""
+    others = _children(os.getpid())
+    with pytest.raises(ProviderError, match="the lab ended by itself"), lab() as cluster:
+        (first,) = set(_children(os.getpid())) - {*others}
+        _kill_init(first)
+        died = time.monotonic()
+        for _ in range(10):
+            with pytest.raises(LateralError):
+                cluster.list("v1", "Pod", "default")
+        assert time.monotonic() - died < SECONDS
 
 
 def _kill_init(first: int) -> None:

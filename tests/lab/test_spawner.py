@@ -154,6 +154,51 @@ async def test_a_terminal_is_a_terminal(node: Node) -> None:
 
 
 @in_node
+async def test_a_container_reads_what_is_written_to_it(node: Node) -> None:
+    container = await node.spawner.start(node.spec("cat", stdin=True))
+    await container.write_stdin(b"given\n")
+    await container.close_stdin()
+    assert await output(container) == "given\n"
+    assert await container.wait() == 0
+
+
+@in_node
+async def test_a_container_without_input_reads_its_end(node: Node) -> None:
+    container = await node.start("cat")
+    assert await container.wait() == 0
+
+
+@in_node
+async def test_a_containers_terminal_is_its_programs_own(node: Node) -> None:
+    """What is typed there signals the program, not the process that supervises it."""
+    script = (
+        "trap 'echo interrupted' INT; [ -t 0 ] && [ -t 1 ] && [ -t 2 ] && stty size; echo ready >/dev/tty;"
+        " read -r line; read -r line; echo got $line; exit 5"
+    )
+    container = await node.spawner.start(node.spec("bash", "-c", script, stdin=True, tty=True))
+    container.resize(132, 43)
+    seen = b""
+    while b"ready" not in seen:
+        seen += await container.read_stdout()
+    await container.write_stdin(b"\x03")
+    while b"interrupted" not in seen:
+        seen += await container.read_stdout()
+    await container.write_stdin(b"one\ntwo\n")
+    async with asyncio.timeout(PROMPT):
+        assert (await output(container)).endswith("got two\r\n")
+        assert await container.wait() == 5
+
+
+@in_node
+async def test_a_stand_in_may_have_a_terminal(node: Node) -> None:
+    container = await node.spawner.start(node.spec("lateral-image", "wait", tty=True))
+    assert await container.read_stdout() == b"waiting as 1 \r\n"
+    await container.write_stdin(b"\x03")
+    async with asyncio.timeout(PROMPT):
+        assert await container.wait() == 128 + signal.SIGINT
+
+
+@in_node
 async def test_nothing_is_executed_in_a_container_that_has_ended(node: Node) -> None:
     container = await node.start("true")
     await container.wait()
@@ -179,8 +224,12 @@ async def test_no_descriptor_is_left_behind(node: Node) -> None:
         container.kill(signal.SIGKILL)
         await container.wait()
         assert await container.read_stdout() == b""
-        with pytest.raises(SpawnError):
-            await node.spawner.start(node.spec("true", binds={"/data": "/run/missing"}))
+        for streams in ({}, {"stdin": True}, {"tty": True}):
+            with pytest.raises(SpawnError):
+                await node.spawner.start(node.spec("true", binds={"/data": "/run/missing"}, **streams))
+            typed = await node.spawner.start(node.spec("true", **streams))
+            await typed.wait()
+            typed.close()
 
     await cycle()
     here, there = (_descriptors(pid) for pid in ("self", node.server))

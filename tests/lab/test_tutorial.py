@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 import base64
-import json
-import os
 import re
-import shutil
-import socket
-import subprocess
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
 from importlib import resources
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
-from tests.terminal import Terminal
+from tests.kubectl import Kubectl, kubectl_and_lab
 
-from lateral.providers.lab import started
 from lateral.waiting import until
+
+if TYPE_CHECKING:
+    from tests.terminal import Terminal
 
 SECONDS = 60.0
 SHELL = "root@rogue-1:/# "
@@ -70,72 +66,11 @@ spec:
 SPELLED_RIGHT = AS_PRINTED.replace("PodSelector", "podSelector")
 
 
-class Kubectl:
-    """The machine's kubectl, told of the lab."""
-
-    def __init__(self, program: str, folder: Path) -> None:
-        self._program = program
-        self.env = {"KUBECONFIG": str(folder / "kubeconfig"), "KUBECACHEDIR": str(folder / "cache")}
-
-    def run(self, *words: str, typed: str = "") -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [self._program, *words],
-            env={**os.environ, **self.env},
-            input=typed,
-            capture_output=True,
-            text=True,
-            timeout=SECONDS,
-            check=False,
-        )
-
-    def says(self, *words: str, typed: str = "") -> str:
-        """What it prints when it succeeds, without a word of complaint."""
-        ran = self.run(*words, typed=typed)
-        assert (ran.returncode, ran.stderr) == (0, "")
-        return ran.stdout
-
-    def table(self, *words: str) -> list[list[str]]:
-        """The rows of a table without its heading, a cell a word."""
-        return [line.split() for line in self.says(*words).splitlines()[1:]]
-
-    @contextmanager
-    def terminal(self, *words: str) -> Iterator[Terminal]:
-        opened = Terminal([self._program, *words], self.env)
-        try:
-            yield opened
-        finally:
-            opened.close()
-
-    @contextmanager
-    def forward(self, *words: str, port: int) -> Iterator[str]:
-        """The address of a port-forward: kubectl's, in the background, to a free port of this machine."""
-        with socket.create_server(("127.0.0.1", 0)) as chosen:
-            local = chosen.getsockname()[1]
-        command = [self._program, "port-forward", *words, f"{local}:{port}"]
-        with subprocess.Popen(
-            command, env={**os.environ, **self.env}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-        ) as running:
-            assert running.stdout
-            try:
-                line = running.stdout.readline()
-                assert line.startswith(f"Forwarding from 127.0.0.1:{local} -> "), line
-                yield f"http://localhost:{local}"
-            finally:
-                running.terminate()
-
-
 @pytest.fixture(scope="module")
 def kubectl(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kubectl]:
     """kubectl with a lab of its own."""
-    program = shutil.which("kubectl")
-    if program is None:
-        pytest.skip("kubectl is not installed: the tutorial's steps are typed into a real one")
-    folder = tmp_path_factory.mktemp("kubectl")
-    with started() as lab:
-        # kubectl reads JSON as YAML.
-        (folder / "kubeconfig").write_text(json.dumps(lab.kubeconfig))
-        (folder / "kubeconfig").chmod(0o600)
-        yield Kubectl(program, folder)
+    with kubectl_and_lab(tmp_path_factory.mktemp("kubectl")) as (told, _):
+        yield told
 
 
 @pytest.fixture(scope="module")

@@ -157,11 +157,14 @@ class Served:
         body: Any = None,
         content_type: str = "application/json",
         token: str | None = TOKEN,
+        accept: str = "application/json",
     ) -> Answer:
-        """One plain HTTP request; a `str` body is sent as it is."""
-        data = None if body is None else (body if isinstance(body, str) else json.dumps(body)).encode()
+        """One plain HTTP request; a body of text or bytes is sent as it is."""
+        text = body if isinstance(body, str | bytes) else json.dumps(body)
+        data = None if body is None else text if isinstance(text, bytes) else text.encode()
         request = urllib.request.Request(self.url + path, data, method=method)  # noqa: S310 - our own server
         request.add_header("Content-Type", content_type)
+        request.add_header("Accept", accept)
         if token is not None:
             request.add_header("Authorization", f"Bearer {token}")
         try:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import json
 import socket
-import socketserver
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from typing import Any
@@ -18,7 +17,6 @@ from kubernetes import client as official_client
 from kubernetes.client.exceptions import ApiException
 from kubernetes.stream import portforward, stream
 
-from .documents import pod
 from .served import TOKEN, Served
 
 # Some of what the client gives depends on how it is asked, which its types don't say.
@@ -27,24 +25,6 @@ client: Any = official_client
 pytestmark = pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
 
 EXEC = "/api/v1/namespaces/shop/pods/web/exec"
-
-
-@pytest.fixture
-def with_pod(served: Served) -> Served:
-    side = {"name": "side", "image": "side:1"}
-    spec = {**pod()["spec"], "nodeName": "lab-node"}
-
-    def create() -> None:
-        meta = {"name": "web", "namespace": "shop"}
-        served.store.create({"apiVersion": "v1", "kind": "Pod", "metadata": meta, "spec": spec})
-        two = {**spec, "containers": [*spec["containers"], side]}
-        served.store.create({"apiVersion": "v1", "kind": "Pod", "metadata": {**meta, "name": "two"}, "spec": two})
-        unbound = pod("unbound")
-        unbound["metadata"]["namespace"] = "shop"
-        served.store.create({"apiVersion": "v1", "kind": "Pod", **unbound})
-
-    served.within(create)
-    return served
 
 
 def run(served: Served, *command: str, name: str = "web", **options: Any) -> Any:
@@ -226,27 +206,6 @@ def test_unknown_protocols_are_refused(with_pod: Served) -> None:
     ):
         with pytest.raises(websocket.WebSocketBadStatusException, match="WebSocket protocols"):
             connect(with_pod, path, protocol)
-
-
-class Echo(socketserver.BaseRequestHandler):
-    """Sends back what it gets, and closes after `bye`."""
-
-    def handle(self) -> None:
-        while data := self.request.recv(65536):
-            self.request.sendall(data)
-            if data.endswith(b"bye"):
-                return
-
-
-@pytest.fixture
-def echo() -> Iterator[int]:
-    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Echo) as server:
-        server.daemon_threads = True
-        thread = threading.Thread(target=server.serve_forever, daemon=True)
-        thread.start()
-        yield server.server_address[1]
-        server.shutdown()
-        thread.join(10)
 
 
 def forward(served: Served, *ports: int) -> Any:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import base64
 import http.client
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from http.cookies import SimpleCookie
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 class Page:
     status: int
     text: str
+    headers: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def body(self) -> Any:
@@ -41,7 +43,7 @@ class Browser:
             response = connection.getresponse()
             for header in response.headers.get_all("Set-Cookie", []):
                 self.cookies |= {name: morsel.coded_value for name, morsel in SimpleCookie(header).items()}
-            return Page(response.status, response.read().decode())
+            return Page(response.status, response.read().decode(), dict(response.headers))
         finally:
             connection.close()
 

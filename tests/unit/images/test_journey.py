@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import re
 from collections.abc import Callable
 from functools import partial
 
@@ -239,3 +240,15 @@ def test_the_journey_may_start_before_connections_are_up(loopback: Loopback) -> 
     _log_in(browser)
     assert browser.ask("POST", "/cart", {"id": NERD_LEG}).status == 201
     assert browser.ask("POST", "/orders").status == 201
+
+
+def test_the_front_page_is_static_and_whole(loopback: Loopback) -> None:
+    """GET / needs no other service, and the page fetches nothing from elsewhere: a policy even forbids it to."""
+    loopback.start("front-end")
+    page = Browser(loopback.address("front-end")).get("/")
+    assert page.status == 200
+    assert set(re.findall(r"https?://[^'\"<>\s]+", page.text)) == {"http://www.w3.org/2000/svg"}
+    assert not re.search(r"<(link|script|img|iframe)[^>]+(src|href)=(?!\"data:)", page.text)
+    policy = {part.split()[0]: part.split()[1:] for part in page.headers["Content-Security-Policy"].split(";")}
+    assert policy["default-src"] == ["'none'"]
+    assert policy["connect-src"] == ["'self'"]

@@ -71,6 +71,25 @@ class FakeProcess:
         self.closed = True
 
 
+class Typed(FakeProcess):
+    """Keeps what is typed into it, and the size of its terminal."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.typed = b""
+        self.input_ended = False
+        self.size: tuple[int, int] | None = None
+
+    async def write_stdin(self, data: bytes) -> None:
+        self.typed += data
+
+    async def close_stdin(self) -> None:
+        self.input_ended = True
+
+    def resize(self, columns: int, rows: int) -> None:
+        self.size = (columns, rows)
+
+
 @dataclass
 class FakeSpawner:
     """Starts only what is planned: containers by name, programs by their first word."""

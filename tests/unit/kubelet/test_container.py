@@ -11,7 +11,7 @@ import pytest
 from lateral.lab.kubelet import container as container_module
 from lateral.lab.status import StatusError
 
-from .fakes import Bench, FakeProcess, bench, container, ending, pod
+from .fakes import Bench, FakeProcess, Typed, bench, container, ending, pod
 
 if TYPE_CHECKING:
     from lateral.lab.store import Object
@@ -259,7 +259,7 @@ def test_exec_attach_and_dial_reach_the_running_container(tmp_path: Path) -> Non
             process = await node.running()
             program = await node.kubelet.exec(node.pod(), None, ["perl", "-"], tty=False)
             assert await program.wait() == 4
-            attached = await node.kubelet.attach(node.pod(), "main")
+            attached = await node.kubelet.attach(node.pod(), "main", stdin=False)
             process.say(b"hello\n")
             assert await asyncio.wait_for(attached.read_stdout(), 1) == b"hello\n"
             attached.kill(15)
@@ -274,6 +274,107 @@ def test_exec_attach_and_dial_reach_the_running_container(tmp_path: Path) -> Non
     asyncio.run(scenario())
 
 
+def interactive(**more: Any) -> dict[str, Any]:
+    return container(stdin=True, **more)
+
+
+def test_an_attached_client_types_into_the_container_and_detaching_ends_nothing(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with bench(tmp_path, {"main": Typed}) as node:
+            node.store.create(pod(containers=[interactive(tty=True)]))
+            process = await node.running()
+            assert isinstance(process, Typed)
+            assert (node.spawner.started[0].stdin, node.spawner.started[0].tty) == (True, True)
+            assert node.spawner.started[0].env["TERM"] == "xterm"
+            attached = await node.kubelet.attach(node.pod(), "main", stdin=True)
+            await attached.write_stdin(b"ls\n")
+            attached.resize(80, 24)
+            await attached.close_stdin()
+            attached.kill(9)
+            assert (process.typed, process.size, process.input_ended) == (b"ls\n", (80, 24), False)
+            assert not process.signals
+
+    asyncio.run(scenario())
+
+
+def test_the_first_client_sees_what_was_written_before_it_came(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with bench(tmp_path, {"main": Typed}) as node:
+            node.store.create(pod(containers=[interactive()]))
+            process = await node.running()
+            process.say(b"prompt> ")
+            process.say(b"\n")
+            await node.until(lambda: node.kubelet.logs(node.pod(), None).snapshot(), "the prompt in the log")
+            first = await node.kubelet.attach(node.pod(), None, stdin=True)
+            assert await asyncio.wait_for(first.read_stdout(), 1) == b"prompt> \n"
+            second = await node.kubelet.attach(node.pod(), None, stdin=True)
+            process.say(b"more")
+            for attached in (first, second):
+                assert await asyncio.wait_for(attached.read_stdout(), 1) == b"more"
+
+    asyncio.run(scenario())
+
+
+def test_input_ends_with_the_first_client_if_the_container_says_so(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with bench(tmp_path, {"main": Typed, "open": Typed, "deaf": Typed}) as node:
+            containers = [interactive(stdinOnce=True), {**interactive(), "name": "open"}, container("deaf")]
+            node.store.create(pod(containers=containers))
+            await node.running()
+            await node.until(lambda: len(node.spawner.processes) == 3, "all three run")
+            names = [spec.name.rpartition("/")[2] for spec in node.spawner.started]
+            processes = dict(zip(names, node.spawner.processes, strict=True))
+            for name in names:
+                only_reading = await node.kubelet.attach(node.pod(), name, stdin=False)
+                await only_reading.close_stdin()
+                await only_reading.write_stdin(b"nobody")
+            assert not any(process.input_ended for process in processes.values() if isinstance(process, Typed))
+            for name in names:
+                attached = await node.kubelet.attach(node.pod(), name, stdin=True)
+                await attached.write_stdin(b"text")
+                await attached.close_stdin()
+            found = {name: (p.typed, p.input_ended) for name, p in processes.items() if isinstance(p, Typed)}
+            assert found == {"main": (b"text", True), "open": (b"text", False), "deaf": (b"", False)}
+
+    asyncio.run(scenario())
+
+
+def test_who_attaches_is_not_told_the_exit_status(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with bench(tmp_path) as node:
+            node.store.create(pod(restartPolicy="Never"))
+            process = await node.running()
+            attached = await node.kubelet.attach(node.pod(), None, stdin=False)
+            process.end(3)
+            assert await asyncio.wait_for(attached.wait(), 1) == 0
+            assert await asyncio.wait_for(attached.read_stdout(), 1) == b""
+
+    asyncio.run(scenario())
+
+
+def test_arguments_that_begin_with_a_program_run_it(tmp_path: Path) -> None:
+    """As the images' entry points have it: `kubectl run --image=mongo:3.2 -- bash`."""
+
+    async def scenario() -> None:
+        async with bench(tmp_path, {"program": FakeProcess, "option": FakeProcess, "both": FakeProcess}) as node:
+            node.store.create(
+                pod(
+                    containers=[
+                        container("program", args=["/bin/bash", "-i"]),
+                        container("option", args=["--port", "1"]),
+                        container("both", command=["echo"], args=["bash"]),
+                    ]
+                )
+            )
+            await node.until(lambda: len(node.spawner.started) == 3, "all three run")
+            argv = {spec.name: spec.argv for spec in node.spawner.started}
+            assert argv["a/program"] == ("/bin/bash", "-i")
+            assert argv["a/option"][0] == "lateral-image"
+            assert argv["a/both"] == ("echo", "bash")
+
+    asyncio.run(scenario())
+
+
 def test_what_does_not_run_cannot_be_executed_in(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with bench(tmp_path) as node:
@@ -282,6 +383,8 @@ def test_what_does_not_run_cannot_be_executed_in(tmp_path: Path) -> None:
             with pytest.raises(StatusError, match="is not running") as refused:
                 await node.kubelet.exec(made, None, ["sh"], tty=False)
             assert refused.value.code == 400
+            with pytest.raises(StatusError, match="is not running"):
+                node.kubelet.require_running(made, None)
             with pytest.raises(StatusError, match="waiting to start"):
                 node.kubelet.logs(made, None)
 

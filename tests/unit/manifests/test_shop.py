@@ -37,6 +37,13 @@ def test_one_file_a_workload() -> None:
     assert min(FILES) == "00-namespace.yaml"
 
 
+def test_the_folder_can_be_applied_as_it_is() -> None:
+    """`kubectl apply -f` takes every file in it: each document is an object, in the shop's own namespace."""
+    for document in DOCUMENTS:
+        assert {"apiVersion", "kind", "metadata"} <= set(document)
+        assert document["kind"] == "Namespace" or document["metadata"]["namespace"] == SHOP.namespace
+
+
 @pytest.mark.parametrize("workload", SHOP.workloads, ids=lambda workload: workload.name)
 def test_ports_and_labels_are_the_topologys(workload: topology.Workload) -> None:
     """Pods wear exactly the topology's labels, Services select by them, and ports agree from Service to container."""

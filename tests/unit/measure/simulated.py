@@ -39,6 +39,14 @@ class Faults:
     ignores_policies: bool = False
     broken_probes: set[str] = field(default_factory=set)
     """Pods, by the start of their names, whose execs print nothing."""
+    lossy: set[str] = field(default_factory=set)
+    """Pods, by the start of their names, whose packets all get lost."""
+    mutates: Callable[[Object], None] = lambda _: None
+    """What an admission webhook makes of a policy."""
+    undying: set[str] = field(default_factory=set)
+    """Policies, by name, that a finalizer keeps."""
+    invalid: set[str] = field(default_factory=set)
+    """Names of what the API's validation refuses."""
     refuses: str = ""
     """A kind that can't be created."""
     before_exec: Callable[[SimulatedApi], None] = lambda _: None
@@ -92,12 +100,20 @@ class SimulatedApi:
             found = self._get(kind, namespace, name) if name else self._list(kind, namespace, query or {})
             return copy.deepcopy(found)
         if method == "POST":
+            if (query or {}).get("dryRun"):
+                assert query == {"fieldValidation": "Strict", "dryRun": "All"}
+                if body["metadata"]["name"] in self.faults.invalid:
+                    raise ApiError("the cluster's API refused it: no such protocol", 422)
+                return copy.deepcopy(body)
             assert query == {"fieldValidation": "Strict"}
             if kind == self.faults.refuses:
                 raise ApiError(f"the cluster's API refused a {kind}: quota exceeded", 403)
             if (kind, namespace, body["metadata"]["name"]) in self.objects:
                 raise ApiError("already exists", 409)
-            return copy.deepcopy(self._create({**copy.deepcopy(body), "kind": kind}))
+            made = {**copy.deepcopy(body), "kind": kind}
+            if kind == "NetworkPolicy":
+                self.faults.mutates(made)
+            return copy.deepcopy(self._create(made))
         if method == "PATCH":
             assert content_type == "application/merge-patch+json"
             _merge(self._get(kind, namespace, name), body)
@@ -184,6 +200,9 @@ class SimulatedApi:
         }
 
     def _remove(self, kind: str, namespace: str, name: str) -> None:
+        if name in self.faults.undying:
+            self.objects[kind, namespace, name]["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+            return
         del self.objects[kind, namespace, name]
         self.deleted.append((kind, namespace, name))
         if kind == "Namespace":
@@ -194,6 +213,8 @@ class SimulatedApi:
 
     def admits(self, source: Object, address: str, port: int) -> bool:
         """Whether no policy stands between: one that selects a pod denies all ingress but to the ports it names."""
+        if any(source["metadata"]["name"].startswith(prefix) for prefix in self.faults.lossy):
+            return False
         if self.faults.ignores_policies or not any(kind == "NetworkPolicy" for kind, _, _ in self.objects):
             return True
         return all(self._ingress(pod, port) for pod in self._behind(address) if pod is not source)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 from typing import Any
 
 CUSTOMER = "57a98d98e4b00679b4a830b2"
@@ -34,14 +35,20 @@ class SimulatedShop:
         status, body = self.answers.get(asked) or self._working(asked, fields)
         content = json.dumps(body).encode()
         cookies = ["md.sid=s%3As1.x; HttpOnly; Path=/", SESSION] if asked == "GET /login" and status == 200 else []
-        heads = [f"HTTP/1.1 {status} As told", f"Content-Length: {len(content)}", *(f"Set-Cookie: {c}" for c in cookies)]
+        heads = [
+            f"HTTP/1.1 {status} As told",
+            f"Content-Length: {len(content)}",
+            *(f"Set-Cookie: {c}" for c in cookies),
+        ]
         return "\r\n".join([*heads, "", ""]).encode() + content
 
     def _working(self, asked: str, fields: list[str]) -> tuple[int, Any]:
         if asked == "GET /login":
             return (200 if "Authorization: Basic dXNlcjpwYXNzd29yZA==" in fields else 401), ""
         if asked == "POST /orders":
-            self._orders.append({"id": f"o{len(self._orders)}", "customerId": CUSTOMER, "total": 12.98, "items": [SOCK]})
+            self._orders.append(
+                {"id": f"o{len(self._orders)}", "customerId": CUSTOMER, "total": 12.98, "items": [SOCK]}
+            )
             return 201, self._orders[-1]
         return {
             "GET /catalogue": (200, [{}] * 9),
@@ -66,6 +73,9 @@ class SimulatedForward:
     def receive(self, timeout: float) -> bytes | None:
         assert timeout > 0
         return self._output.pop(0)
+
+    def ready(self, other: socket.socket, timeout: float) -> tuple[bool, bool]:
+        raise AssertionError(f"unplanned wait for {other} of {timeout} s")
 
     def close(self) -> None:
         """Nothing is held."""

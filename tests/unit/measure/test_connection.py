@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import socket
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import pytest
+import trustme
 
 from lateral.connection import ApiError, Connection, TransportError
-from lateral.errors import ClusterError
+from lateral.errors import ClusterError, ProviderError
 
 Planned = tuple[int, bytes] | None
 
@@ -113,6 +116,14 @@ def test_a_refusal_is_told_at_once_in_the_servers_words(server: Server, connecti
     assert caught.value.status == status
 
 
+def test_text_is_taken_as_it_is(server: Server, connection: Connection) -> None:
+    server.planned = [None, (200, b"one\ntwo \xff\n"), (404, b'{"message": "pods p not found"}')]
+    assert connection.text("/api/v1/namespaces/default/pods/p/log", {"container": "c d"}) == "one\ntwo \ufffd\n"
+    assert [path for _, path, _, _ in server.requests] == ["/api/v1/namespaces/default/pods/p/log?container=c+d"] * 2
+    with pytest.raises(ApiError, match="pods p not found"):
+        connection.text("/api/v1/namespaces/default/pods/p/log")
+
+
 def test_an_answer_that_isnt_json_is_told(server: Server, connection: Connection) -> None:
     server.planned = [(200, b"<html>proxy</html>")]
     with pytest.raises(ClusterError, match="isn't JSON"):
@@ -128,6 +139,31 @@ def test_a_stream_that_is_refused_says_why(server: Server, connection: Connectio
     assert path.endswith("/exec?command=a+b&command=c")
     assert headers["Authorization"] == "Bearer secret"
     assert headers["Sec-WebSocket-Protocol"] == "v5.channel.k8s.io,v4.channel.k8s.io"
+
+
+def test_an_abandoned_server_is_waited_for_by_nobody(server: Server, connection: Connection) -> None:
+    connection.abandon("the cluster ended")
+    for ask in (
+        lambda: connection.request("GET", "/api/v1/pods"),
+        lambda: connection.websocket("/api/v1/namespaces/default/pods/p/exec", []),
+    ):
+        with pytest.raises(ProviderError, match="the cluster ended"):
+            ask()
+    assert server.requests == []
+
+
+def test_the_authority_that_a_kubeconfig_holds_is_written_nowhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process that is killed could not remove it again."""
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    authority, config = trustme.CA(), kubeconfig("https://127.0.0.1:1")
+    data = base64.b64encode(authority.cert_pem.bytes()).decode()
+    config["clusters"][0]["cluster"]["certificate-authority-data"] = data
+    connected = Connection(config)
+    assert list(tmp_path.iterdir()) == []
+    assert config["clusters"][0]["cluster"]["certificate-authority-data"] == data
+    connected.close()
 
 
 def test_a_kubeconfig_that_names_nothing_is_told() -> None:

@@ -114,3 +114,17 @@ def test_a_script_that_dies_is_inconclusive_whatever_it_printed(
     [sample] = Prober(cluster).probe("default", "here", [dial(80, Speaks.HTTP)])
     assert sample.outcome is Outcome.INCONCLUSIVE
     assert "exit code 3" in sample.detail
+
+
+@pytest.mark.parametrize(("milliseconds", "outcome"), [(2000, Outcome.DROPPED), (4000, Outcome.INCONCLUSIVE)])
+def test_a_silence_that_wasnt_waited_for_in_time_is_inconclusive(
+    milliseconds: int, outcome: Outcome, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    perl = tmp_path / "perl"
+    perl.write_text(f"#!/bin/sh\necho $2 0 timeout {milliseconds} -\necho $2 END 1\n")
+    perl.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    cluster, _ = local()
+    [sample] = Prober(cluster, connect_timeout=2.0).probe("default", "here", [dial(80, Speaks.HTTP)])
+    assert sample.outcome is outcome
+    assert ("the probe stalled: it waited 4000 ms" in sample.detail) == (outcome is Outcome.INCONCLUSIVE)

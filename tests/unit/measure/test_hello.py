@@ -30,6 +30,7 @@ def mongo_reply(answers: int = 0x4C41, operation: int = 1) -> bytes:
     ("speaks", "data"),
     [
         (Speaks.HTTP, b"HTTP/1.1 404 Not Found\r\n"),
+        (Speaks.HTTP, b"HTTP/1.1 500"),
         (Speaks.MONGO, mongo_reply()),
         (Speaks.REDIS, b"+PONG\r\n"),
         (Speaks.REDIS, b"-NOAUTH Authentication required.\r\n"),
@@ -48,6 +49,8 @@ def test_an_answer_in_the_protocol_is_a_reply(speaks: Speaks, data: bytes) -> No
     [
         *((speaks, b"") for speaks in Speaks),
         (Speaks.HTTP, b"\x15\x03\x01\x00\x02\x02\x16"),
+        (Speaks.HTTP, b"HTTP/"),
+        *((Speaks.HTTP, b"HTTP/1.1 " + code) for code in (b"502", b"503", b"504")),
         (Speaks.MONGO, b"HTTP/1.0 200 OK\r\n\r\n"),
         (Speaks.MONGO, mongo_reply(answers=1)),
         (Speaks.REDIS, b"HTTP/1.1 400 Bad Request"),

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from lateral import application, journey
 from lateral import topology as topologies
-from lateral.cluster import Cluster
 from lateral.model import Journey, Phase
 from lateral.resources import Run
 
 from .simulated import SimulatedApi, simulated
 from .simulated_shop import CUSTOMER, SOCK
+
+if TYPE_CHECKING:
+    from lateral.cluster import Cluster
 
 TOPOLOGY = topologies.load("sock-shop")
 STEPS = ("catalogue", "login", "empty-cart", "fill-cart", "show-cart", "order", "list-orders", "shipment")

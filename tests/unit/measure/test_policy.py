@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
 from textwrap import dedent, indent
 from typing import TYPE_CHECKING
@@ -10,7 +12,7 @@ import pytest
 
 from lateral import topology as topologies
 from lateral.errors import ConfigurationError
-from lateral.policy import load_policies
+from lateral.policy import load_policies, stored
 
 if TYPE_CHECKING:
     from lateral.topology import Topology
@@ -31,7 +33,7 @@ spec:
         - ipBlock: {cidr: 10.0.0.0/8, except: [10.1.0.0/16]}
       ports:
         - {port: 27017, protocol: TCP}
-        - {port: mongo, endPort: 27018}
+        - {port: 27018, endPort: 27020}
 """
 
 
@@ -105,7 +107,7 @@ def test_what_does_not_exist_is_told(tmp_path: Path, topology: Topology) -> None
         ("policyTypes: [Ingress]", "policyTypes: Ingress", "spec.policyTypes must be a list"),
         ("{name: user-db}}", "[name]}", "spec.podSelector.matchLabels must be a mapping"),
         ("{name: user}}", "{name: 1}}", "spec.ingress[0].from[0].podSelector.matchLabels.name must be text, not 1"),
-        ("endPort: 27018", "endPort: many", "spec.ingress[0].ports[1].endPort must be a whole number, not 'many'"),
+        ("endPort: 27020", "endPort: many", "spec.ingress[0].ports[1].endPort must be a whole number, not 'many'"),
         (
             "- podSelector: {matchLabels: {name: user}}",
             "- {}",
@@ -144,6 +146,69 @@ def test_a_document_that_is_no_object_is_told(tmp_path: Path, topology: Topology
     assert complaint("- 1\n", tmp_path, topology) == "FILE:1: not a Kubernetes object"
 
 
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("? [a]\n: b\n", "FILE:1: not valid YAML: a key must be text"),
+        ("a: !!int x\n", "FILE: not valid YAML: invalid literal"),
+        ("[" * 100_000, "FILE:1: not valid YAML: nested too deeply"),
+        ("&a [*a]\n", "FILE:1: too large"),
+        (f"{GOOD}  egress: &rules\n    - to: *rules\n", "FILE:1: too large"),
+        ("a: &a [1, 1, 1, 1, 1, 1, 1, 1, 1, 1]\n" + "".join(
+            f"{name}: &{name} [{', '.join([f'*{last}'] * 10)}]\n" for last, name in ("ab", "bc", "cd", "de", "ef")
+        ), "FILE:1: too large"),
+        ("#" * 2_000_000, "FILE can't be read: it is larger than"),
+    ],
+    ids=["key", "value", "depth", "recursion", "recursive field", "aliases", "size"],
+)  # fmt: skip
+def test_yaml_out_of_all_proportion_is_refused_at_once(
+    text: str, expected: str, tmp_path: Path, topology: Topology
+) -> None:
+    assert complaint(text, tmp_path, topology).startswith(expected)
+
+
+def test_dates_are_text_as_they_are_for_kubernetes(tmp_path: Path, topology: Topology) -> None:
+    (tmp_path / "policy.yaml").write_text(GOOD.replace("name: user-db\n", "name: 2026-01-01\n"))
+    [document] = load_policies(str(tmp_path), topology).documents
+    assert document["metadata"]["name"] == "2026-01-01"
+
+
+def test_what_is_no_file_is_never_waited_for(tmp_path: Path, topology: Topology) -> None:
+    os.mkfifo(tmp_path / "pipe.yaml")
+    (tmp_path / "loop.yaml").symlink_to("loop.yaml")
+    (tmp_path / "folder.yaml").mkdir()
+    for name in ("pipe.yaml", "loop.yaml"):
+        with pytest.raises(ConfigurationError, match=rf"/{name} can't be read: it is no regular file"):
+            load_policies(str(tmp_path / name), topology)
+    with pytest.raises(ConfigurationError, match=r"/folder\.yaml can't be read: it is no regular file"):
+        load_policies(str(tmp_path), topology)
+
+
+def test_a_path_that_no_system_takes_is_told(topology: Topology) -> None:
+    with pytest.raises(ConfigurationError, match="can't be read from 'xxx.*File name too long"):
+        load_policies("x" * 5000, topology)
+    with pytest.raises(ConfigurationError, match="embedded null"):
+        load_policies("a\0b", topology)
+    with pytest.raises(ConfigurationError, match="'' is neither a known policy set"):
+        load_policies("", topology)
+
+
+@pytest.mark.parametrize("refusing", ["file", "folder"])
+def test_what_may_not_be_read_is_told(
+    refusing: str, tmp_path: Path, topology: Topology, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the system says it to others than root."""
+    file = tmp_path / "policy.yaml"
+    file.write_text(GOOD)
+
+    def refuse(self: Path, *_: object, **__: object) -> None:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(self))
+
+    monkeypatch.setattr(Path, "open" if refusing == "file" else "iterdir", refuse)
+    with pytest.raises(ConfigurationError, match="can't be read: Permission denied"):
+        load_policies(str(file if refusing == "file" else tmp_path), topology)
+
+
 def test_an_empty_file_is_told(tmp_path: Path, topology: Topology) -> None:
     assert "holds no policy" in complaint("# nothing\n", tmp_path, topology)
 
@@ -160,3 +225,34 @@ def test_a_list_of_policies_is_read_as_its_items(tmp_path: Path, topology: Topol
     policies = load_policies(str(file), topology)
     assert [document["metadata"]["name"] for document in policies.documents] == ["user-db"]
     assert policies.origins == (f"{file}:4",)
+
+
+@pytest.mark.parametrize(
+    ("sent", "kept"),
+    [
+        ({}, {"podSelector": {}, "policyTypes": ["Ingress"]}),
+        ({"egress": [{}]}, {"podSelector": {}, "policyTypes": ["Ingress", "Egress"], "egress": [{}]}),
+        ({"ingress": [], "egress": None, "policyTypes": []}, {"podSelector": {}, "policyTypes": ["Ingress"]}),
+        ({"podSelector": {"matchLabels": {}}}, {"podSelector": {}, "policyTypes": ["Ingress"]}),
+        (
+            {"ingress": [{"from": [], "ports": [{"port": 80}]}]},
+            {"podSelector": {}, "policyTypes": ["Ingress"], "ingress": [{"ports": [{"port": 80, "protocol": "TCP"}]}]},
+        ),
+    ],
+)
+def test_a_spec_is_compared_as_the_api_keeps_it(sent: dict[str, object], kept: dict[str, object]) -> None:
+    assert stored(sent) == stored(kept)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ({"policyTypes": ["Ingress"]}, {"policyTypes": ["Ingress", "Egress"]}),
+        ({"ingress": [{}]}, {"ingress": []}),
+        ({"ingress": [{"from": [{"podSelector": {}}]}]}, {"ingress": [{"from": [{"namespaceSelector": {}}]}]}),
+        ({"podSelector": {"matchLabels": {"name": "a"}}}, {"podSelector": {}}),
+        ({"egress": [{"ports": [{"port": 53, "protocol": "UDP"}]}]}, {"egress": [{"ports": [{"port": 53}]}]}),
+    ],
+)
+def test_specs_that_mean_different_things_differ(one: dict[str, object], other: dict[str, object]) -> None:
+    assert stored(one) != stored(other)

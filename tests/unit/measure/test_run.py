@@ -137,20 +137,85 @@ def test_the_canary_is_flipped_without_policies_too(topology: Topology) -> None:
     assert {outcome for _, outcome in outcomes(assessment, Phase.ENFORCED)} == {Outcome.OPEN}
 
 
-def test_an_engine_that_dies_during_the_sweep_is_noticed(topology: Topology) -> None:
-    faults = Faults()
+def during_the_enforced_sweep(faults: Faults, happen: Callable[[SimulatedApi], None]) -> Faults:
+    """Have something happen once the policies have been proven and most of the sweep is over."""
+    execs: list[str] = []
 
-    def die(api: SimulatedApi) -> None:
-        """Fail open once the policies have been proven and most of the sweep is over."""
+    def look(api: SimulatedApi) -> None:
         applied = ("NetworkPolicy", "sock-shop", "deny-all") in api.objects
         execs.extend(["under the policies"] * applied)
-        faults.ignores_policies = applied and len(execs) > 15
+        if applied and len(execs) == 16:
+            happen(api)
 
-    execs: list[str] = []
-    faults.before_exec = die
-    assessment, _, _ = run(faults, topology)
+    faults.before_exec = look
+    return faults
+
+
+def test_an_engine_that_dies_during_the_sweep_is_noticed(topology: Topology) -> None:
+    faults = Faults()
+    assessment, _, _ = run(
+        during_the_enforced_sweep(faults, lambda _: setattr(faults, "ignores_policies", True)), topology
+    )
     assert not assessment.enforcement.proven
-    assert "no longer held after the sweep" in assessment.enforcement.detail
+    assert "didn't hold during the sweep: its closed port was OPEN" in assessment.enforcement.detail
+
+
+def test_a_network_that_loses_what_no_policy_denies_is_noticed(topology: Topology) -> None:
+    faults = Faults()
+    assessment, _, _ = run(during_the_enforced_sweep(faults, lambda _: faults.lossy.add("client")), topology)
+    assert not assessment.enforcement.proven
+    assert "open port was DROPPED during the sweep: no policy did that" in assessment.enforcement.detail
+
+
+def test_a_canary_that_cant_be_looked_at_proves_nothing(topology: Topology) -> None:
+    faults = Faults()
+    assessment, _, _ = run(during_the_enforced_sweep(faults, lambda _: faults.broken_probes.add("client")), topology)
+    assert not assessment.enforcement.proven
+    assert "could not be looked at during the sweep" in assessment.enforcement.detail
+
+
+FOREIGN = {**DENY_ALL.documents[0], "metadata": {"name": "foreign", "namespace": "sock-shop", "uid": "u"}}
+
+
+@pytest.mark.parametrize(
+    ("happen", "told"),
+    [
+        (
+            lambda api: api.objects.pop(("NetworkPolicy", "sock-shop", "deny-all")),
+            "NetworkPolicy deny-all was removed while the sweep ran",
+        ),
+        (
+            lambda api: api.objects["NetworkPolicy", "sock-shop", "deny-all"]["spec"].update(podSelector={"a": "b"}),
+            "NetworkPolicy deny-all was changed while the sweep ran",
+        ),
+        (
+            lambda api: api.objects.update({("NetworkPolicy", "sock-shop", "foreign"): FOREIGN}),
+            "NetworkPolicy foreign was added while the sweep ran",
+        ),
+    ],
+)
+def test_policies_that_change_during_the_sweep_are_noticed(
+    happen: Callable[[SimulatedApi], None], told: str, topology: Topology
+) -> None:
+    assessment, _, _ = run(during_the_enforced_sweep(Faults(), happen), topology)
+    assert not assessment.enforcement.proven
+    assert assessment.enforcement.detail == told
+
+
+def test_a_policy_that_the_cluster_alters_is_told(topology: Topology) -> None:
+    def widen(policy: dict[str, Any]) -> None:
+        if policy["metadata"]["name"] == "deny-all":
+            policy["spec"]["ingress"] = [{}]
+
+    with pytest.raises(ClusterError, match=r"NetworkPolicy deny-all was sent as .* and the cluster made .* of it"):
+        run(Faults(mutates=widen), topology)
+
+
+def test_policies_that_stay_leave_the_restoration_unproven(topology: Topology) -> None:
+    assessment, _, _ = run(Faults(undying={"deny-all"}), topology)
+    assert assessment.enforcement.proven
+    assert not assessment.restoration.proven
+    assert "for the policies to be gone in vain; last seen: deny-all" in assessment.restoration.detail
 
 
 def test_a_probe_that_says_nothing_makes_its_flows_inconclusive(topology: Topology) -> None:
@@ -174,6 +239,25 @@ def test_a_pod_that_restarts_during_a_sweep_makes_its_flows_inconclusive(topolog
         concerned = "payment" in (flow.source.name, flow.target.name)
         observation = assessment.sweeps[Phase.BASELINE].observations[flow.id]
         assert (observation.outcome is Outcome.INCONCLUSIVE) == concerned, flow.id
+
+
+@pytest.mark.parametrize("kind", ["Pod", "Service"])
+def test_an_address_that_isnt_dialled_leaves_its_flows_in_doubt(kind: str, topology: Topology) -> None:
+    """A path by IPv6 may be open where the one by IPv4 is closed."""
+
+    def add_a_family(api: SimulatedApi) -> None:
+        for (its_kind, _, name), one in api.objects.items():
+            if its_kind == kind == "Pod" and name.startswith("payment-"):
+                one["status"]["podIPs"] = [{"ip": one["status"]["podIP"]}, {"ip": "fd00::1"}]
+            elif its_kind == kind == "Service" and name == "payment":
+                one["spec"]["clusterIPs"] = [one["spec"]["clusterIP"], "fd00::1"]
+
+    assessment, _, _ = run(Faults(before_exec=add_a_family), topology)
+    for flow in topology.flows():
+        samples = assessment.sweeps[Phase.ENFORCED].observations[flow.id].samples
+        doubts = [one.detail for one in samples if one.outcome is Outcome.INCONCLUSIVE]
+        told = ["fd00::1 is an IPv6 address, and only IPv4 is dialled"] if flow.target.name == "payment" else []
+        assert doubts == told, flow.id
 
 
 def test_loot_that_cant_be_reached_says_why(topology: Topology) -> None:
@@ -209,6 +293,17 @@ def test_an_application_that_is_there_already_is_left_alone(topology: Topology) 
         measure(cluster, topology, DENY_ALL, progress=lambda _: None)
     assert by_kind(api) == before
     assert api.deleted == []
+
+
+def test_a_policy_that_the_cluster_refuses_is_told_before_anything_is_deployed(topology: Topology) -> None:
+    cluster, api = simulated(Faults(invalid={"typo"}))
+    before = by_kind(api)
+    told: list[str] = []
+    policies = PolicySet("mine", ({**DENY_ALL.documents[0], "metadata": {"name": "typo", "namespace": "sock-shop"}},), ("mine.yaml:3",))
+    with pytest.raises(ConfigurationError, match=r"^mine\.yaml:3: NetworkPolicy typo: .*no such protocol$"):
+        measure(cluster, topology, policies, progress=told.append)
+    assert by_kind(api) == before
+    assert told == api.deleted == []
 
 
 def interrupt(_: SimulatedApi) -> None:

@@ -135,9 +135,7 @@ LOOT = (
         cards=1,
         redacted=("...9678",),
     ),
-    Loot(
-        Phase.ENFORCED, ROGUE.id, "mongo user-db.sock-shop:27017", Outcome.DROPPED, DENIED.id, detail="timeout"
-    ),
+    Loot(Phase.ENFORCED, ROGUE.id, "mongo user-db.sock-shop:27017", Outcome.DROPPED, DENIED.id, detail="timeout"),
     Loot(Phase.BASELINE, ROGUE.id, "GET front-end.sock-shop:80/cards", Outcome.OPEN, FRONT_DOOR, cards=4),
     Loot(Phase.ENFORCED, ROGUE.id, "GET front-end.sock-shop:80/cards", Outcome.OPEN, FRONT_DOOR, cards=4),
 )

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import pytest
 
 from lateral.continuity import judge_pods, judge_step
@@ -72,7 +75,7 @@ def test_step_where_policies_are_ignored() -> None:
         ({"uid": "other"}, "carts is gone"),
     ],
 )
-def test_pods_that_change(phase: Phase, change: dict[str, int], reason: str) -> None:
+def test_pods_that_change(phase: Phase, change: Mapping[str, Any], reason: str) -> None:
     """A restart, a lost readiness or a replaced pod between two phases is the policies' doing."""
     assert judge_pods(assess())[0] is Verdict.PRESERVED
     verdict, why = judge_pods(assess(journeys=WELL | {phase: journey(phase, **change)}))

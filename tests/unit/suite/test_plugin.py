@@ -134,9 +134,7 @@ def test_exit_status(suite: pytest.Pytester, assessment: str, status: int, outco
         pytest.param("journeys={}", 10, {"errors": 3}, id="not measured"),
     ],
 )
-def test_exit_status_of_a_journey(
-    suite: pytest.Pytester, journeys: str, status: int, outcomes: dict[str, int]
-) -> None:
+def test_exit_status_of_a_journey(suite: pytest.Pytester, journeys: str, status: int, outcomes: dict[str, int]) -> None:
     """A step that the policies break is a violation; one that never worked proves nothing, and neither does silence."""
     result = run(suite, assessment=journeys, selected="test_journey and login")
     assert result.ret == status
@@ -222,7 +220,7 @@ def test_junit_properties(suite: pytest.Pytester) -> None:
         "lateral.outcome.pod-IP": "DROPPED",
         "lateral.latency_ms": "2.5",
         "lateral.verdict": "CONTAINED",
-        "lateral.reason": "open before, closed 1.2 s after the policies, open again without them",
+        "lateral.reason": "open before, closed under the policies (in force after 1.2 s), open again",
     }
     [whole] = parse(suite.path / "reports" / "junit.xml").iter("testsuite")
     assert (whole.get("tests"), whole.get("failures"), whole.get("errors")) == ("74", "0", "0")
@@ -470,7 +468,10 @@ def test_tutorial(suite: pytest.Pytester) -> None:
             "LOOT[:1] + (replace(LOOT[0], phase=ENFORCED),)", 1, "EXPOSED loot: under the policies", id="kept"
         ),
         pytest.param(
-            "(replace(LOOT[0], outcome=Outcome.DROPPED), LOOT[1])", 10, "UNPROVEN loot: not taken before", id="never had"
+            "(replace(LOOT[0], outcome=Outcome.DROPPED), LOOT[1])",
+            10,
+            "UNPROVEN loot: not taken before",
+            id="never had",
         ),
         pytest.param("()", 10, "UNPROVEN loot: not taken before the policies (never tried)", id="never tried"),
         pytest.param("LOOT[:1]", 10, "UNPROVEN loot: not tried on the same paths", id="not tried again"),
@@ -531,7 +532,11 @@ def test_entry_point_is_on_record(suite: pytest.Pytester) -> None:
 )
 def test_bad_configuration(suite: pytest.Pytester, options: Sequence[str], message: str) -> None:
     """What can't be done as asked ends with status 4 and one message, before anything is measured."""
+    (suite.path / "reports").mkdir()
+    (suite.path / "reports" / "junit.xml").write_text("stale")
     result = run(suite, *options, selected=ROGUE)
+    refused_by_pytest = "--lateral-cluster" in options or "--lateral-settle" in options
+    assert (suite.path / "reports" / "junit.xml").exists() == (refused_by_pytest or "--lateral-reports" in options)
     assert result.ret == 4
     result.stderr.fnmatch_lines([message])
     assert "measured at once" not in result.stdout.str()
@@ -558,6 +563,41 @@ def test_machine_that_allows_no_lab(suite: pytest.Pytester, monkeypatch: pytest.
     result = run(suite, "--lateral-lab-fault", "ignore-policies", selected=ROGUE)
     assert result.ret == 4
     result.stderr.fnmatch_lines(["ERROR: user namespaces are refused (ignore-policies)"])
+
+
+def test_what_only_the_cluster_refuses_ends_the_session(suite: pytest.Pytester) -> None:
+    """It is told once and not as the error of every test, and it leaves no report that could pass for a measurement."""
+    suite.makeconftest("""
+        import contextlib
+        import pytest
+        from lateral.errors import ConfigurationError
+
+        pytest_plugins = ["lateral.plugin"]
+
+        @pytest.fixture(autouse=True, scope="session")
+        def elsewhere():
+            patch = pytest.MonkeyPatch()
+            patch.setattr("lateral.providers.lab.lab", lambda *_: contextlib.nullcontext())
+            patch.setattr("lateral.run.measure", measure)
+            yield
+            patch.undo()
+
+        def measure(*_, **__):
+            raise ConfigurationError("mine.yaml:1: no such protocol")
+    """)
+    result = suite.runpytest("-m", "lateral", "-k", ROGUE)
+    assert result.ret == 4
+    result.assert_outcomes()
+    result.stdout.fnmatch_lines(["*Exit: mine.yaml:1: no such protocol*"])
+    assert not (suite.path / "reports" / "junit.xml").exists()
+
+
+def test_nothing_selected_leaves_no_report(suite: pytest.Pytester) -> None:
+    """An earlier run's report doesn't pass for that of one in which no test was selected."""
+    (suite.path / "reports").mkdir()
+    (suite.path / "reports" / "junit.xml").write_text("stale")
+    assert run(suite, selected="no-such-test").ret == 5
+    assert not list((suite.path / "reports").iterdir())
 
 
 def test_nothing_is_checked_for_other_tests(suite: pytest.Pytester) -> None:

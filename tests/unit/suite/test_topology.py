@@ -225,6 +225,36 @@ def broken(*path: str | int, value: Any = None) -> Any:
         pytest.param(
             broken("outside", "namespace", value="shop"), "outside.namespace: must not be", id="outside inside"
         ),
+        pytest.param(
+            broken("workloads", 1, "labels", value={"name": "web", "tier": "db"}),
+            "workloads[0].labels: they select db's pods too",
+            id="a workload's labels among another's",
+        ),
+        pytest.param(
+            broken("attackers", 1, "labels", value={"name": "db", "app": "rogue"}),
+            "attackers[1].labels: they make it a pod of db's",
+            id="an attacker behind a Service",
+        ),
+        pytest.param(
+            broken(
+                "attackers",
+                value=[
+                    {"name": "a", "namespace": "x", "labels": {"app": "a"}},
+                    {"name": "a", "namespace": "x-to-web", "labels": {"app": "a"}},
+                ],
+            )
+            | {
+                "outside": {
+                    "namespace": "outside",
+                    "listeners": [
+                        {"name": "web-to-b", "port": 80, "speaks": "http"},
+                        {"name": "b", "port": 80, "speaks": "http"},
+                    ],
+                }
+            },
+            "the document: a.x-to-web-to-b.outside:80/TCP given twice",
+            id="one id for two flows",
+        ),
         pytest.param(broken("dns", "namespace", value="shop"), "dns.namespace: must not be", id="DNS inside"),
         pytest.param(
             broken("outside", "listeners", 0, "protocols", value=["UDP", "UDP"]),

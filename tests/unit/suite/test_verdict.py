@@ -16,6 +16,7 @@ from lateral.model import (
     Observation,
     Outcome,
     Phase,
+    Protocol,
     Reachability,
     Sample,
     Verdict,
@@ -49,7 +50,7 @@ def test_all_well() -> None:
         (INTENDED, Verdict.PRESERVED),
         (CONTROL, Verdict.PRESERVED),
     ]
-    assert findings[0].reason == "open before, closed 1.2 s after the policies, open again without them"
+    assert findings[0].reason == "open before, closed under the policies (in force after 1.2 s), open again"
     assert set(findings[0].observations) == set(Phase)
 
 
@@ -234,6 +235,16 @@ def test_source_that_can_dial_nothing() -> None:
     assert finding.reason == "rogue.default could dial nothing under the policies, not even what it may"
     other = dataclasses.replace(CONTROL, target=dataclasses.replace(CONTROL.target, name="other"))
     assert verdict_of(DENIED, assess([*FLOWS, other], odd=cut)).verdict is Verdict.CONTAINED
+
+
+def test_silence_over_udp() -> None:
+    """Over UDP a closed path is told from a dead server only by somebody whom the server answered."""
+    dns = dataclasses.replace(USER_DB, name="kube-dns", namespace="kube-system", protocol=Protocol.UDP)
+    denied, other = dataclasses.replace(DENIED, target=dns), dataclasses.replace(INTENDED, target=dns)
+    assert verdict_of(denied, assess([denied, other])).verdict is Verdict.CONTAINED
+    finding = verdict_of(denied, assess([denied, other], odd={other.id: {ENFORCED: Outcome.DROPPED}}))
+    assert finding.verdict is Verdict.UNPROVEN
+    assert finding.reason.startswith("kube-dns.kube-system:27017/UDP answered nobody under the policies")
 
 
 def test_source_without_controls() -> None:
