@@ -6,7 +6,7 @@ import pytest
 
 from lateral.errors import UnprovenError
 from lateral.model import Assessment, Enforcement, Phase
-from lateral.reports.summary import UNENFORCED
+from lateral.reports.summary import unenforced
 
 pytestmark = [pytest.mark.lateral(phase=Phase.ENFORCED), pytest.mark.tutorial]
 
@@ -16,7 +16,7 @@ def enforcement(lateral_assessment: Assessment) -> Enforcement:
     """What the canary showed; one that stayed open is an error, because it leaves every closed path unproven."""
     found = lateral_assessment.enforcement
     if not found.proven:
-        raise UnprovenError(f"{UNENFORCED}: {found.detail}")
+        raise UnprovenError(unenforced(found))
     return found
 
 

@@ -46,8 +46,6 @@ class Node:
         files: dict[str, str] | None = None,
         binds: dict[str, str] | None = None,
         volumes: dict[str, str] | None = None,
-        stdin: bool = False,
-        tty: bool = False,
     ) -> ContainerSpec:
         return ContainerSpec(
             name="test",
@@ -58,8 +56,6 @@ class Node:
             files=files or {},
             binds=binds or {},
             volumes=volumes or {},
-            stdin=stdin,
-            tty=tty,
         )
 
     async def start(self, *argv: str) -> Process:

@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -155,7 +156,7 @@ async def test_a_terminal_is_a_terminal(node: Node) -> None:
 
 @in_node
 async def test_a_container_reads_what_is_written_to_it(node: Node) -> None:
-    container = await node.spawner.start(node.spec("cat", stdin=True))
+    container = await node.spawner.start(replace(node.spec("cat"), stdin=True))
     await container.write_stdin(b"given\n")
     await container.close_stdin()
     assert await output(container) == "given\n"
@@ -175,7 +176,7 @@ async def test_a_containers_terminal_is_its_programs_own(node: Node) -> None:
         "trap 'echo interrupted' INT; [ -t 0 ] && [ -t 1 ] && [ -t 2 ] && stty size; echo ready >/dev/tty;"
         " read -r line; read -r line; echo got $line; exit 5"
     )
-    container = await node.spawner.start(node.spec("bash", "-c", script, stdin=True, tty=True))
+    container = await node.spawner.start(replace(node.spec("bash", "-c", script), stdin=True, tty=True))
     container.resize(132, 43)
     seen = b""
     while b"ready" not in seen:
@@ -191,7 +192,7 @@ async def test_a_containers_terminal_is_its_programs_own(node: Node) -> None:
 
 @in_node
 async def test_a_stand_in_may_have_a_terminal(node: Node) -> None:
-    container = await node.spawner.start(node.spec("lateral-image", "wait", tty=True))
+    container = await node.spawner.start(replace(node.spec("lateral-image", "wait"), tty=True))
     assert await container.read_stdout() == b"waiting as 1 \r\n"
     await container.write_stdin(b"\x03")
     async with asyncio.timeout(PROMPT):
@@ -224,10 +225,12 @@ async def test_no_descriptor_is_left_behind(node: Node) -> None:
         container.kill(signal.SIGKILL)
         await container.wait()
         assert await container.read_stdout() == b""
-        for streams in ({}, {"stdin": True}, {"tty": True}):
+        for stdin, tty in ((False, False), (True, False), (True, True)):
             with pytest.raises(SpawnError):
-                await node.spawner.start(node.spec("true", binds={"/data": "/run/missing"}, **streams))
-            typed = await node.spawner.start(node.spec("true", **streams))
+                await node.spawner.start(
+                    replace(node.spec("true", binds={"/data": "/run/missing"}), stdin=stdin, tty=tty)
+                )
+            typed = await node.spawner.start(replace(node.spec("true"), stdin=stdin, tty=tty))
             await typed.wait()
             typed.close()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 import zlib
 from collections import defaultdict
+from collections.abc import Mapping
 from typing import Any
 
 import websocket
@@ -42,7 +43,7 @@ class Client:
         self.reset: set[int] = set()
         self.pongs: list[int] = []
 
-    def open(self, *, fin: bool = False, **headers: str) -> int:
+    def open(self, headers: Mapping[str, str], *, fin: bool = False) -> int:
         """A new stream's number."""
         stream, self._next = self._next, self._next + 2
         pairs = b"".join(self._text(text) for pair in headers.items() for text in pair)
@@ -54,7 +55,7 @@ class Client:
     def connect(self, port: int, request: int = 0) -> tuple[int, int]:
         """The error and the data stream of one connection, as kubectl opens them."""
         stated = {"port": str(port), "requestid": str(request)}
-        return self.open(fin=True, streamtype="error", **stated), self.open(streamtype="data", **stated)
+        return self.open({"streamtype": "error", **stated}, fin=True), self.open({"streamtype": "data", **stated})
 
     def write(self, stream: int, data: bytes, *, fin: bool = False) -> None:
         self.send(struct.pack("!II", stream, int(fin) << 24 | len(data)) + data)

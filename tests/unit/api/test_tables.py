@@ -53,7 +53,11 @@ STATES = [
     ("Running", "1/1", with_status("Running", container(RUNNING, ready=True))),
     ("Running", "0/1", with_status("Running", container(RUNNING))),
     ("CrashLoopBackOff", "0/1", with_status("Running", container(waits("CrashLoopBackOff"), restarts=2, last=FAILED))),
-    ("ImagePullBackOff", "1/2", with_status("Pending", container(RUNNING, ready=True), container(waits("ImagePullBackOff")))),
+    (
+        "ImagePullBackOff",
+        "1/2",
+        with_status("Pending", container(RUNNING, ready=True), container(waits("ImagePullBackOff"))),
+    ),
     ("Completed", "0/1", with_status("Succeeded", container(ENDED))),
     ("NotReady", "1/2", with_status("Running", container(ENDED), container(RUNNING, ready=True))),
     ("Error", "0/1", with_status("Failed", container(FAILED))),
@@ -63,7 +67,9 @@ STATES = [
         "Init:1/2",
         "0/1",
         with_status(
-            "Pending", container(waits("PodInitializing")), first=(container(ENDED), container(waits("PodInitializing")))
+            "Pending",
+            container(waits("PodInitializing")),
+            first=(container(ENDED), container(waits("PodInitializing"))),
         ),
     ),
     ("Init:Error", "0/1", with_status("Pending", container(waits("PodInitializing")), first=(container(FAILED),))),
@@ -229,7 +235,11 @@ def test_endpoints_beyond_three_are_counted(served: Served) -> None:
 def test_a_row_brings_the_metadata_of_its_object_unless_asked_otherwise(served: Served) -> None:
     made = served.ask("POST", PODS, pod()).json
     (row,) = served.ask("GET", PODS, accept=TABLE).json["rows"]
-    assert row["object"] == {"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": made["metadata"]}
+    assert row["object"] == {
+        "kind": "PartialObjectMetadata",
+        "apiVersion": "meta.k8s.io/v1",
+        "metadata": made["metadata"],
+    }
     (row,) = served.ask("GET", f"{PODS}?includeObject=Object", accept=TABLE).json["rows"]
     assert row["object"] == made
     (row,) = served.ask("GET", f"{PODS}/web?includeObject=None", accept=TABLE).json["rows"]

@@ -109,7 +109,7 @@ def test_everything_is_closed_when_the_client_goes(with_pod: Served) -> None:
 def test_pings_are_answered_and_other_streams_reset(with_pod: Served) -> None:
     client = Client(with_pod, PATH)
     client.send(control(PING, 0, struct.pack("!I", 7)))
-    other = client.open(streamtype="other")
+    other = client.open({"streamtype": "other"})
     while not (client.pongs and client.reset):
         client.read()
     assert (client.pongs, client.reset) == ([7], {other})

@@ -67,6 +67,10 @@ def test_catalogue_db_holds_nine_socks_and_eleven_tags(loopback: Loopback, user:
         " WHERE sock_tag.sock_id = 'a0a4f044-b040-410d-8ead-4de0446aec7e'"
     )
     assert {name for (name,) in _ask(loopback, joined)} == {"blue", "skin"}
+    pictures = "SELECT image_url_1, image_url_2 FROM sock WHERE name = 'Nerd leg'"
+    assert _ask(loopback, pictures) == [
+        ("/catalogue/images/bit_of_leg_1.jpeg", "/catalogue/images/bit_of_leg_2.jpeg"),
+    ]
     assert ("socksdb",) in _ask(loopback, "SHOW DATABASES")
     assert {name for (name,) in _ask(loopback, "SHOW TABLES")} == {"sock", "tag", "sock_tag"}
 

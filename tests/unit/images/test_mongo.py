@@ -148,6 +148,31 @@ def test_user_db_gives_its_cards_to_anyone(old: _OldClient) -> None:
     }
 
 
+def test_user_db_holds_the_shops_own_customers(old: _OldClient) -> None:
+    """Who owns what, and hashes that the published passwords give; an address without a postcode is nobody's."""
+    customers, _ = old.query("users.customers", {}, count=0)
+    found = {one["username"]: (one["password"], *map(str, one["addresses"] + one["cards"])) for one in customers}
+    assert found == {
+        "Eve_Berger": (
+            "fec51acb3365747fc61247da5e249674cf8463c2",
+            "57a98d98e4b00679b4a830ad",
+            "57a98d98e4b00679b4a830ae",
+        ),
+        "user": (
+            "e2de7202bb2201842d041f6de201b10438369fb8",
+            "57a98d98e4b00679b4a830b0",
+            "57a98d98e4b00679b4a830b1",
+        ),
+        "user1": (
+            "8f31df4dcc25694aeb0c212118ae37bbd6e47bcd",
+            "57a98d98e4b00679b4a830b3",
+            "57a98d98e4b00679b4a830b4",
+        ),
+    }
+    addresses, _ = old.query("users.addresses", {}, count=0)
+    assert [one.get("postcode") for one in addresses] == ["G67 3DL", "G67 3DL", "CF44 6TF", None]
+
+
 def test_a_legacy_find_has_conditions_and_batches(old: _OldClient) -> None:
     """A wrapped query is filtered and ordered; two documents at a time need a cursor, which ends."""
     query = {"$query": {"username": {"$in": ["user", "user1"]}}, "$orderby": {"username": -1}}

@@ -13,6 +13,7 @@ import pytest
 from lateral import topology as topologies
 from lateral.errors import ConfigurationError
 from lateral.policy import load_policies, stored
+from lateral.resources import RUN_LABEL, Run
 
 if TYPE_CHECKING:
     from lateral.topology import Topology
@@ -256,3 +257,10 @@ def test_a_spec_is_compared_as_the_api_keeps_it(sent: dict[str, object], kept: d
 )
 def test_specs_that_mean_different_things_differ(one: dict[str, object], other: dict[str, object]) -> None:
     assert stored(one) != stored(other)
+
+
+def test_labels_that_stand_empty_are_none(tmp_path: Path, topology: Topology) -> None:
+    file = tmp_path / "policy.yaml"
+    file.write_text(GOOD.replace("  name: user-db\n", "  name: user-db\n  labels:\n", 1))
+    [document] = load_policies(str(file), topology).documents
+    assert Run("4f1c2a").stamp(document)["metadata"]["labels"] == {RUN_LABEL: "4f1c2a"}

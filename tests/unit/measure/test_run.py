@@ -126,6 +126,7 @@ def test_twins_wear_exactly_the_workloads_labels_and_are_never_ready(topology: T
 def test_a_cluster_that_ignores_policies_is_not_proven_to_enforce(topology: Topology) -> None:
     assessment, _, said = run(Faults(ignores_policies=True), topology)
     assert not assessment.enforcement.proven
+    assert assessment.enforcement.ignored
     assert "port 8081 OPEN" in assessment.enforcement.detail
     assert {outcome for _, outcome in outcomes(assessment, Phase.ENFORCED)} == {Outcome.OPEN}
     assert not any("in force after" in line for line in said)
@@ -171,6 +172,7 @@ def test_a_canary_that_cant_be_looked_at_proves_nothing(topology: Topology) -> N
     faults = Faults()
     assessment, _, _ = run(during_the_enforced_sweep(faults, lambda _: faults.broken_probes.add("client")), topology)
     assert not assessment.enforcement.proven
+    assert not assessment.enforcement.ignored
     assert "could not be looked at during the sweep" in assessment.enforcement.detail
 
 
@@ -299,7 +301,9 @@ def test_a_policy_that_the_cluster_refuses_is_told_before_anything_is_deployed(t
     cluster, api = simulated(Faults(invalid={"typo"}))
     before = by_kind(api)
     told: list[str] = []
-    policies = PolicySet("mine", ({**DENY_ALL.documents[0], "metadata": {"name": "typo", "namespace": "sock-shop"}},), ("mine.yaml:3",))
+    policies = PolicySet(
+        "mine", ({**DENY_ALL.documents[0], "metadata": {"name": "typo", "namespace": "sock-shop"}},), ("mine.yaml:3",)
+    )
     with pytest.raises(ConfigurationError, match=r"^mine\.yaml:3: NetworkPolicy typo: .*no such protocol$"):
         measure(cluster, topology, policies, progress=told.append)
     assert by_kind(api) == before

@@ -52,6 +52,8 @@ def suite(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.
     here = str(Path(__file__).parents[1])
     pytester.syspathinsert(here)
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, (here, os.environ.get("PYTHONPATH")))))
+    # It would be imported anew, and its asserts rewritten, for the summary of every session.
+    monkeypatch.setenv("PYTEST_ADDOPTS", "-p no:hypothesispytest")
     pytester.makepyprojecttoml("[tool.pytest.ini_options]\naddopts = ['--strict-markers']\nfilterwarnings = ['error']")
     return pytester
 

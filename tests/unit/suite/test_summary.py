@@ -58,6 +58,14 @@ def test_no_enforcement_comes_first() -> None:
     """That a cluster ignores policies is the first line, and stands on one."""
     text = lines(assess(enforcement=IGNORED))
     assert text[0] == "this cluster does not enforce NetworkPolicy: the canary was still open after 30 s"
+    assert "policies not shown to be in force; measured" in text[-1]
+
+
+def test_a_cluster_is_not_accused_of_what_the_run_could_not_see() -> None:
+    """Where the proof failed for another reason than a canary that answered on, the first line says just that."""
+    doubtful = dataclasses.replace(IGNORED, ignored=False, detail="NetworkPolicy user-db was removed")
+    text = lines(assess(enforcement=doubtful))
+    assert text[0] == ("the policies were not shown to be in force throughout: NetworkPolicy user-db was removed")
     assert "policies not in force after 30.0 s" in text[-1]
 
 
