@@ -1,6 +1,6 @@
 """Run the suite once and print, as JSON, what it took: seconds by stage, and the memory of all processes together.
 
-Seconds are read off the run's own progress lines; memory is the proportional set size (PSS) summed over the process tree,
+Seconds are read off the run's own progress lines; memory is the proportional set size (PSS) of the whole process tree,
 sampled twice a second, in MB. Arguments go to pytest: `python tests/bench/run.py --lateral-policies tutorial`.
 """
 

@@ -111,6 +111,7 @@ def main(code: str, function: str) -> int:
     sys.modules["body"] = module
     spec.loader.exec_module(module)
     images.run = stand_in
+    signal.signal(signal.SIGQUIT, signal.SIG_IGN)  # as a shell has it for what it starts in the background
     _keep_a_secret()
     trees = rootfs.shared_trees()
     isolation.leave_host(trees)

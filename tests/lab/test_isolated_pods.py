@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
 import os
-import signal
 import socket
 import ssl
 import subprocess
@@ -37,8 +37,10 @@ for (@ARGV) {
     my ($address, $port) = split /:/;
     socket(S, PF_INET, SOCK_STREAM, 6) or die;
     local $SIG{ALRM} = sub { die "silent\n" };
-    eval { alarm 2; print "$_ ", connect(S, sockaddr_in($port, inet_aton($address))) ? "connected" : $!, "\n"; alarm 0 };
-    print "$_ $@" if $@;
+    alarm 2;
+    my $connected = eval { connect(S, sockaddr_in($port, inet_aton($address))) };
+    alarm 0;
+    print "$_ ", $@ || ($connected ? "connected\n" : "$!\n");
 }
 """
 ABSTRACT_DIAL = r"""
@@ -98,7 +100,7 @@ def test_no_listener_of_the_machine_is_reached(pods: Pods, pod: str) -> None:
 def _addresses_of_the_machine() -> set[str]:
     """Every address that this machine has for others, by its own table of local routes."""
     lines = Path("/proc/net/fib_trie").read_text().splitlines()
-    return {before.split()[-1] for before, line in zip(lines, lines[1:], strict=False) if "/32 host LOCAL" in line}
+    return {before.split()[-1] for before, line in itertools.pairwise(lines) if "/32 host LOCAL" in line}
 
 
 @pytest.mark.parametrize("pod", ["shell", "on-node"])
@@ -111,7 +113,7 @@ def test_abstract_sockets_of_the_machine_are_not_reached(pods: Pods, pod: str) -
 
 
 def test_processes_of_the_machine_are_neither_seen_nor_signalled(pods: Pods) -> None:
-    with subprocess.Popen(["sleep", "60"]) as victim:
+    with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"]) as victim:
         assert len(pods.shell("echo /proc/[0-9]*", "killer").split()) < 6
         pods.shell(f"kill -9 {victim.pid} 1; kill -9 -1", "killer")
         assert victim.poll() is None
@@ -122,7 +124,9 @@ def test_processes_of_the_machine_are_neither_seen_nor_signalled(pods: Pods) -> 
 
 
 def test_the_environment_that_the_lab_was_started_in_stays_outside(pods: Pods) -> None:
-    printed = pods.shell("cat /proc/[0-9]*/environ; tr '\\0' '\\n' </proc/self/environ; env; grep -a -m1 known /proc/1/mem")
+    printed = pods.shell(
+        "cat /proc/[0-9]*/environ; tr '\\0' '\\n' </proc/self/environ; env; grep -a -m1 known /proc/1/mem"
+    )
     assert "PATH=" in printed
     assert SECRET not in printed
 
@@ -175,7 +179,9 @@ def test_the_token_is_nowhere_where_other_users_can_read_it(pods: Pods) -> None:
                 assert token.encode() not in (pid / name).read_bytes()
             except OSError:  # gone meanwhile, or another user's
                 continue
-    assert token not in pods.shell("cat /proc/[0-9]*/environ /proc/[0-9]*/cmdline; grep -r -a -l . /run /etc 2>/dev/null")
+    assert token not in pods.shell(
+        "cat /proc/[0-9]*/environ /proc/[0-9]*/cmdline; grep -r -a -l . /run /etc 2>/dev/null"
+    )
 
 
 def test_the_api_listens_on_loopback_only(pods: Pods) -> None:

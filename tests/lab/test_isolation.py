@@ -63,7 +63,11 @@ my %numbers = (
 my $machine = `uname -m`; chomp $machine;
 my $of = $numbers{$machine} or exit;
 my ($type, $name, $value) = ("user", "name", "value");
-sub call { my ($name, @rest) = @_; $! = 0; my $got = syscall($of->{$name}, @rest); print "$name ", $got < 0 ? $! + 0 : "done", "\n" }
+sub call {
+    my ($name, @rest) = @_;
+    my $got = syscall($of->{$name}, @rest);
+    print "$name ", $got < 0 ? $! + 0 : "done", "\n";
+}
 call("keyctl", 0, -3, 1);
 call("keyctl", 0, -4, 1);
 call("add_key", $type, $name, $value, 5, -3);

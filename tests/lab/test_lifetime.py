@@ -10,11 +10,15 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from lateral.errors import ConfigurationError, LateralError, ProviderError
 from lateral.providers.lab import check, lab
+
+if TYPE_CHECKING:
+    from lateral.cluster import Cluster
 
 START_TIMEOUT = 60.0
 SECONDS = 2.0
@@ -196,24 +200,28 @@ def test_the_end_of_the_block_ends_the_lab() -> None:
 def test_a_lab_that_died_is_reported_as_such() -> None:
     others = _children(os.getpid())
     with pytest.raises(ProviderError, match="the lab ended by itself"), lab():
-        (first,) = set(_children(os.getpid())) - {*others}
-        _kill_init(first)
+        _kill_init(others)
 
 
 def test_who_waits_for_a_lab_that_dies_is_told_at_once() -> None:
     """Without that, a run would spend minutes on retries before it said so."""
     others = _children(os.getpid())
     with pytest.raises(ProviderError, match="the lab ended by itself"), lab() as cluster:
-        (first,) = set(_children(os.getpid())) - {*others}
-        _kill_init(first)
-        died = time.monotonic()
-        for _ in range(10):
-            with pytest.raises(LateralError):
-                cluster.list("v1", "Pod", "default")
-        assert time.monotonic() - died < SECONDS
+        _ask_a_dying(cluster, others)
 
 
-def _kill_init(first: int) -> None:
+def _ask_a_dying(cluster: Cluster, others: list[int]) -> None:
+    _kill_init(others)
+    died = time.monotonic()
+    for _ in range(10):
+        with pytest.raises(LateralError):
+            cluster.list("v1", "Pod", "default")
+    assert time.monotonic() - died < SECONDS
+
+
+def _kill_init(others: list[int]) -> None:
+    """End the init of the lab whose first process isn't among these children."""
+    (first,) = set(_children(os.getpid())) - {*others}
     (init,) = _children(first)
     os.kill(init, signal.SIGKILL)
     _wait_until_dead(first)

@@ -77,6 +77,16 @@ async def test_a_program_that_is_not_there_is_status_127_and_says_so(node: Node)
 
 
 @in_node
+async def test_programs_ignore_no_signal_that_whoever_started_the_lab_ignored(node: Node) -> None:
+    show = ("grep", "SigIgn", "/proc/self/status")
+    container = await node.start(*show)
+    assert await output(container) == "SigIgn:\t0000000000000000\n"
+    running = await node.start("sleep", "infinity")
+    program = await node.spawner.exec(running, show)
+    assert await output(program) == "SigIgn:\t0000000000000000\n"
+
+
+@in_node
 async def test_trouble_in_setting_up_is_an_error_that_names_it(node: Node) -> None:
     with pytest.raises(SpawnError, match="No such file"):
         await node.spawner.start(node.spec("true", binds={"/data": "/run/missing"}))

@@ -48,9 +48,13 @@ class Echo(socketserver.BaseRequestHandler):
                 return
 
 
+class Server(socketserver.ThreadingTCPServer):
+    request_queue_size = 64  # with fewer, many connections at once are a matter of luck
+
+
 @pytest.fixture
 def echo() -> Iterator[int]:
-    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Echo) as server:
+    with Server(("127.0.0.1", 0), Echo) as server:
         server.daemon_threads = True
         thread = threading.Thread(target=server.serve_forever, daemon=True)
         thread.start()

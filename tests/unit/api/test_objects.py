@@ -100,7 +100,7 @@ def test_what_the_lab_does_not_have_is_an_error(served: Served, path: str, code:
     for method in ("GET", "POST"):
         answer = served.ask(method, path, {} if method == "POST" else None)
         assert answer.code == code
-        assert answer.message == "the server could not find the requested resource"
+        assert answer.message.startswith("the server could not find the requested resource")
 
 
 def test_a_method_that_does_not_fit_is_an_error(served: Served) -> None:
@@ -122,7 +122,7 @@ def test_a_body_must_be_what_the_url_says(served: Served) -> None:
     elsewhere = {"metadata": {"name": "a", "namespace": "default"}}
     assert "does not match the namespace" in served.ask("POST", MAPS, elsewhere).message
     assert served.ask("POST", MAPS, "{", "application/json").code == 400
-    assert served.ask("POST", MAPS, "x", "application/vnd.kubernetes.protobuf").code == 415
+    assert served.ask("POST", MAPS, "x", "application/cbor").code == 415
     assert served.ask("POST", MAPS).code == 400
     assert served.ask("POST", MAPS, [1]).code == 400
     assert served.ask("POST", MAPS, "metadata: {name: from-yaml}", "application/yaml").code == 201

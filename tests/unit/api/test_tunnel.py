@@ -58,6 +58,7 @@ def test_twenty_transfers_at_once_keep_apart(with_pod: Served, echo: int) -> Non
     sender.start()
     client.until_ended(*(data for _, data in sent))
     sender.join(10)
+    assert {error: client.data[error] for error, _ in sent if client.data[error]} == {}
     assert {streams: client.data[streams[1]] for streams in sent} == sent
 
 

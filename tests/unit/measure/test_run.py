@@ -307,7 +307,7 @@ def test_a_policy_that_the_cluster_refuses_is_told_before_anything_is_deployed(t
     with pytest.raises(ConfigurationError, match=r"^mine\.yaml:3: NetworkPolicy typo: .*no such protocol$"):
         measure(cluster, topology, policies, progress=told.append)
     assert by_kind(api) == before
-    assert told == api.deleted == []
+    assert (told, api.deleted) == ([], [])
 
 
 def interrupt(_: SimulatedApi) -> None:

@@ -66,7 +66,6 @@ def test_a_cluster_is_not_accused_of_what_the_run_could_not_see() -> None:
     doubtful = dataclasses.replace(IGNORED, ignored=False, detail="NetworkPolicy user-db was removed")
     text = lines(assess(enforcement=doubtful))
     assert text[0] == ("the policies were not shown to be in force throughout: NetworkPolicy user-db was removed")
-    assert "policies not in force after 30.0 s" in text[-1]
 
 
 def test_note_of_the_cluster() -> None:
@@ -121,7 +120,7 @@ def test_loot() -> None:
     assert text[begin + 1 : begin + 8] == [
         "  rogue.default by mongo user-db.sock-shop:27017",
         "    before the policies: 1 card (...9678) in databases local, users",
-        "    under the policies:  nothing (DROPPED)",
+        "    under the policies:  nothing (timeout)",
         "  rogue.default by GET front-end.sock-shop:80/cards",
         "    before the policies: 4 cards",
         "    under the policies:  4 cards",
