@@ -86,8 +86,13 @@ def command(*arguments: str, env: dict[str, str] | None = None) -> Iterator[Comm
         try:
             yield running
         finally:
-            process.kill()
-            reader.join()
+            # Killed at once, it would leave its kubeconfig behind.
+            process.terminate()
+            try:
+                process.wait(END)
+            finally:
+                process.kill()
+                reader.join()
 
 
 @pytest.fixture(scope="module")
