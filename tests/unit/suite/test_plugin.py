@@ -602,6 +602,34 @@ def test_nothing_selected_leaves_no_report(suite: pytest.Pytester) -> None:
     assert not list((suite.path / "reports").iterdir())
 
 
+def test_trouble_is_told_without_its_traceback(suite: pytest.Pytester) -> None:
+    """Formatting the same one for hundreds of tests takes minutes; debuggers and other plugins get the error itself."""
+    suite.makeconftest("""
+        import pytest
+        from lateral.errors import ClusterError
+
+        pytest_plugins = ["lateral.plugin"]
+        formatted, handed = set(), set()
+
+        @pytest.fixture(scope="session")
+        def lateral_assessment():
+            raise ClusterError("no answer")
+
+        @pytest.hookimpl(tryfirst=True)
+        def pytest_runtest_makereport(call):
+            formatted.update([call.excinfo.typename] if call.excinfo else [])
+
+        def pytest_exception_interact(call):
+            handed.add(repr(call.excinfo.value))
+
+        def pytest_unconfigure():
+            print(f"{formatted=} {handed=}")
+    """)
+    result = suite.runpytest("-m", "lateral", "-k", ROGUE)
+    assert result.ret == 10
+    result.stdout.fnmatch_lines(["""formatted={'Failed'} handed={"ClusterError('no answer')"}"""])
+
+
 def test_nothing_is_checked_for_other_tests(suite: pytest.Pytester) -> None:
     """A session without lateral items is left alone, whatever the options say; so is --collect-only."""
     suite.makepyfile("def test_other(): pass")
