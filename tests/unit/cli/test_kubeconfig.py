@@ -36,7 +36,9 @@ def test_without_a_wish_each_lab_has_a_file_of_its_own(tmp_path: Path, monkeypat
 
 
 @pytest.mark.parametrize(
-    "content", ["", "apiVersion: v1\n", f"# written by lateral lab, process {os.getpid()}; it goes\n"]
+    "content",
+    ["", "apiVersion: v1\n", f"# written by lateral lab, process {os.getpid()}; it goes\n"],
+    ids=["empty", "another's", "a running lab's"],
 )
 def test_a_file_that_is_there_stays_as_it_is(tmp_path: Path, content: str) -> None:
     mine = tmp_path / "config"

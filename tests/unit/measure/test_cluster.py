@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -104,6 +105,24 @@ def test_when_a_block_of_workers_fails_their_streams_are_broken(cluster_api: tup
     with pytest.raises(KeyboardInterrupt), cluster.workers(1):
         raise KeyboardInterrupt
     assert api.streams_broken
+
+
+def test_a_worker_that_opens_another_stream_does_not_outlast_a_failed_block(
+    cluster_api: tuple[Cluster, SimulatedApi], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cluster, api = cluster_api
+    broken = threading.Semaphore(0)
+    monkeypatch.setattr(api, "break_streams", broken.release)
+    told: list[bool] = []
+
+    def interrupted() -> None:
+        with cluster.workers(1) as pool:
+            pool.submit(lambda: told.extend(broken.acquire(timeout=10) for _ in range(3)))
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert told == [True] * 3
 
 
 def test_the_label_is_what_marks_a_run() -> None:
