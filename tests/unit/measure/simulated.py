@@ -132,7 +132,7 @@ class SimulatedApi:
 
     def websocket(self, path: str, query: Iterable[tuple[str, str]]) -> SimulatedExec | SimulatedForward:
         *_, namespace, _, pod, kind = path.split("/")
-        self.streams.append((pod, any(kind == "NetworkPolicy" for kind, _, _ in self.objects)))
+        self.streams.append((pod, any(kind == "NetworkPolicy" for kind, _, _ in self.objects.copy())))
         if kind == "portforward":
             assert pod.startswith("front-end-")
             assert list(query) == [("ports", "8079")]
@@ -158,7 +158,7 @@ class SimulatedApi:
         wanted = dict(pair.split("=") for pair in query.get("labelSelector", "").split(",") if pair)
         items = [
             one
-            for (its_kind, its_namespace, _), one in self.objects.items()
+            for (its_kind, its_namespace, _), one in self.objects.copy().items()
             if its_kind == kind and namespace in ("", its_namespace)
             if wanted.items() <= one["metadata"].get("labels", {}).items()
         ]
@@ -206,23 +206,23 @@ class SimulatedApi:
         del self.objects[kind, namespace, name]
         self.deleted.append((kind, namespace, name))
         if kind == "Namespace":
-            self.objects = {key: one for key, one in self.objects.items() if key[1] != name}
+            self.objects = {key: one for key, one in self.objects.copy().items() if key[1] != name}
 
     def pods(self) -> list[Object]:
-        return [one for (kind, _, _), one in self.objects.items() if kind == "Pod"]
+        return [one for (kind, _, _), one in self.objects.copy().items() if kind == "Pod"]
 
     def admits(self, source: Object, address: str, port: int) -> bool:
         """Whether no policy stands between: one that selects a pod denies all ingress but to the ports it names."""
         if any(source["metadata"]["name"].startswith(prefix) for prefix in self.faults.lossy):
             return False
-        if self.faults.ignores_policies or not any(kind == "NetworkPolicy" for kind, _, _ in self.objects):
+        if self.faults.ignores_policies or not any(kind == "NetworkPolicy" for kind, _, _ in self.objects.copy()):
             return True
         return all(self._ingress(pod, port) for pod in self._behind(address) if pod is not source)
 
     def _behind(self, address: str) -> list[Object]:
         """The pods that an address leads to."""
         pods = [pod for pod in self.pods() if pod["status"]["podIP"] == address]
-        for (kind, namespace, _), one in self.objects.items():
+        for (kind, namespace, _), one in self.objects.copy().items():
             if kind == "Service" and one["spec"].get("clusterIP") == address:
                 selector = one["spec"]["selector"].items()
                 pods += [
@@ -238,7 +238,7 @@ class SimulatedApi:
     def _ingress(self, pod: Object, port: int) -> bool:
         policies = [
             one["spec"]
-            for (kind, namespace, _), one in self.objects.items()
+            for (kind, namespace, _), one in self.objects.copy().items()
             if kind == "NetworkPolicy" and namespace == pod["metadata"]["namespace"]
             if one["spec"]["podSelector"].get("matchLabels", {}).items() <= pod["metadata"]["labels"].items()
         ]

@@ -71,6 +71,15 @@ def connection(server: Server) -> Iterator[Connection]:
     connected.close()
 
 
+@pytest.fixture
+def closing() -> Iterator[list[Connection]]:
+    """Connections to close after the test."""
+    opened: list[Connection] = []
+    yield opened
+    for one in opened:
+        one.close()
+
+
 def kubeconfig(host: str) -> dict[str, Any]:
     return {
         "apiVersion": "v1",
@@ -139,6 +148,33 @@ def test_a_stream_that_is_refused_says_why(server: Server, connection: Connectio
     assert path.endswith("/exec?command=a+b&command=c")
     assert headers["Authorization"] == "Bearer secret"
     assert headers["Sec-WebSocket-Protocol"] == "v5.channel.k8s.io,v4.channel.k8s.io"
+
+
+def test_the_environments_proxy_is_not_for_this_machine(
+    server: Server, closing: list[Connection], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("http_proxy", "https_proxy", "all_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+        monkeypatch.setenv(name.upper(), "http://127.0.0.1:9")
+    monkeypatch.setenv("NO_PROXY", "example.org")
+    monkeypatch.setenv("no_proxy", "example.org")
+    server.planned = [(200, b"{}"), (403, b'{"message": "asked without a proxy"}')]
+    connection = Connection(kubeconfig(f"http://127.0.0.1:{server.server_port}"))
+    closing.append(connection)
+    assert connection.request("GET", "/api/v1/pods") == {}
+    with pytest.raises(ApiError, match="asked without a proxy"):
+        connection.websocket("/api/v1/namespaces/default/pods/p/exec", [])
+
+
+def test_a_proxy_that_the_kubeconfig_names_is_used(server: Server, closing: list[Connection]) -> None:
+    server.planned = [(200, b"{}")]
+    config = kubeconfig("http://127.0.0.1:9")
+    config["clusters"][0]["cluster"]["proxy-url"] = f"http://127.0.0.1:{server.server_port}"
+    connection = Connection(config)
+    closing.append(connection)
+    assert connection.request("GET", "/api/v1/pods") == {}
+    [(_, path, _, _)] = server.requests
+    assert path == "http://127.0.0.1:9/api/v1/pods"
 
 
 def test_an_abandoned_server_is_waited_for_by_nobody(server: Server, connection: Connection) -> None:
