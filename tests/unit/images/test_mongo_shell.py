@@ -64,7 +64,7 @@ def shell(program: Path, loopback: Loopback) -> Shell:
 
 def test_the_image_finds_it_first() -> None:
     """Whatever `mongo` the machine has, the image's is found."""
-    for name in ("mongo:3.2", "docker.io/library/mongo:4.4", "weaveworksdemos/user-db:0.3.0"):
+    for name in ("mongo:3.2", "registry.example.org/library/mongo:4.4", "weaveworksdemos/user-db:0.3.0"):
         image = images.resolve(name)
         folder = image.env["PATH"].split(":")[0]
         assert list(image.programs) == [f"{folder}/mongo"]

@@ -35,10 +35,10 @@ def test_every_image_of_the_shop_is_known() -> None:
     "image",
     [
         "weaveworksdemos/user:0.4.7",
-        "docker.io/weaveworksdemos/user:0.4.7",
+        "registry.example.org/weaveworksdemos/user:0.4.7",
         "localhost:5000/weaveworksdemos/user:0.4.7",
         "mirror.example.org/hub/weaveworksdemos/user",
-        "docker.io/weaveworksdemos/user@sha256:" + 64 * "0",
+        "registry.example.org/weaveworksdemos/user@sha256:" + 64 * "0",
     ],
 )
 def test_the_registry_does_not_matter(image: str) -> None:
@@ -46,7 +46,7 @@ def test_the_registry_does_not_matter(image: str) -> None:
     assert images.resolve(image).entrypoint == ("lateral-image", "user")
 
 
-@pytest.mark.parametrize("prefix", ["", "docker.io/", "docker.io/library/", "mirror.example.org:5000/library/"])
+@pytest.mark.parametrize("prefix", ["", "registry.example.org/", "registry.example.org/library/", "mirror.example.org:5000/library/"])
 @pytest.mark.parametrize("tag", ["3.2", "4.4"])
 def test_mongo_is_of_its_tags_generation(prefix: str, tag: str) -> None:
     """The tag decides which wire is spoken."""
