@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 from tests.lab.browser import Tab, found, tab
 
-from lateral import application, topology
+from lateral import application, policy, topology
 from lateral.cli.forwarding import forwarded
 from lateral.providers.lab import lab
 from lateral.resources import Run
@@ -26,12 +26,14 @@ def program() -> str:
     return program
 
 
-@pytest.fixture(scope="module")
-def address(program: str) -> Iterator[str]:  # noqa: ARG001  (no lab for nothing)
-    """Where the front page of a shop in a lab is."""
+@pytest.fixture(scope="module", params=["none", "tutorial", "kubernetes"])
+def address(program: str, request: pytest.FixtureRequest) -> Iterator[str]:  # noqa: ARG001  (no lab for nothing)
+    """Where the front page of a shop in a lab is, under each set of policies."""
+    run = Run("0c0ffee1")
     with lab() as cluster:
-        cluster.apply(application.documents(TOPOLOGY, Run("0c0ffee1")))
+        cluster.apply(application.documents(TOPOLOGY, run))
         application.wait_ready(cluster, TOPOLOGY, lambda _: None, 0.0)
+        policy.apply(cluster, policy.load_policies(request.param, TOPOLOGY), run, TOPOLOGY.namespace)
         with forwarded(cluster, TOPOLOGY.namespace, FRONT_END.labels, FRONT_END.ports[0].pod_port) as port:
             yield f"http://127.0.0.1:{port}"
 

@@ -46,7 +46,9 @@ def test_the_registry_does_not_matter(image: str) -> None:
     assert images.resolve(image).entrypoint == ("lateral-image", "user")
 
 
-@pytest.mark.parametrize("prefix", ["", "registry.example.org/", "registry.example.org/library/", "mirror.example.org:5000/library/"])
+@pytest.mark.parametrize(
+    "prefix", ["", "registry.example.org/", "registry.example.org/library/", "mirror.example.org:5000/library/"]
+)
 @pytest.mark.parametrize("tag", ["3.2", "4.4"])
 def test_mongo_is_of_its_tags_generation(prefix: str, tag: str) -> None:
     """The tag decides which wire is spoken."""
