@@ -10,8 +10,10 @@ from typing import Any
 import pytest
 import yaml
 
+from lateral.application import documents
 from lateral.errors import ConfigurationError
 from lateral.model import Expectation, Flow, Protocol, SourceKind
+from lateral.resources import Run
 from lateral.topology import Topology, load
 
 SMALL: dict[str, Any] = {
@@ -65,6 +67,24 @@ def small(write: Write) -> Topology:
 
 def allowed(flows: tuple[Flow, ...]) -> set[str]:
     return {flow.id for flow in flows if flow.expectation is Expectation.ALLOW and not flow.control}
+
+
+def test_a_workload_without_a_twin_is_a_target_only(write: Write) -> None:
+    """`twin: false` takes a workload from the sources, and leaves it among the targets."""
+    found = load(write(broken("workloads", 0, "twin", value=False)))
+    name = found.workloads[0].name
+    assert name not in {source.name for source in found.sources()}
+    assert name in {target.name for target in found.targets()}
+
+
+def test_manifests_of_its_own(write: Write, tmp_path: Path) -> None:
+    """A topology may bring its application's manifests, in a folder beside it."""
+    (tmp_path / "shop").mkdir()
+    (tmp_path / "shop" / "web.yaml").write_text("{kind: Service, apiVersion: v1, metadata: {name: web}}")
+    found = load(write({**SMALL, "manifests": "shop"}))
+    assert found.manifests == tmp_path / "shop"
+    names = [document["metadata"]["name"] for document in documents(found, Run("0"))]
+    assert names == [found.namespace, "web"]
 
 
 def test_sources_and_targets(small: Topology) -> None:
@@ -255,6 +275,7 @@ def broken(*path: str | int, value: Any = None) -> Any:
             "the document: a.x-to-web-to-b.outside:80/TCP given twice",
             id="one id for two flows",
         ),
+        pytest.param(broken("manifests", value="nowhere"), "manifests: no folder", id="no such manifests"),
         pytest.param(broken("dns", "namespace", value="shop"), "dns.namespace: must not be", id="DNS inside"),
         pytest.param(
             broken("outside", "listeners", 0, "protocols", value=["UDP", "UDP"]),
