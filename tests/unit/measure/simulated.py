@@ -25,10 +25,12 @@ KINDS = {
     "/api/v1": ("Namespace", "Pod", "Service", "ConfigMap", "ServiceAccount"),
     "/apis/apps/v1": ("Deployment", "ReplicaSet"),
     "/apis/networking.k8s.io/v1": ("NetworkPolicy",),
+    "/apis/discovery.k8s.io/v1": ("EndpointSlice",),
 }
 PLURALS = {kind: kind.lower() + "s" for kinds in KINDS.values() for kind in kinds} | {
     "NetworkPolicy": "networkpolicies"
 }
+SERVICE_NAME = "kubernetes.io/service-name"
 BY_PLURAL = {plural: kind for kind, plural in PLURALS.items()}
 
 
@@ -49,6 +51,8 @@ class Faults:
     """Names of what the API's validation refuses."""
     refuses: str = ""
     """A kind that can't be created."""
+    dead: set[str] = field(default_factory=set)
+    """Pods, by the start of their names, that say nothing to a port-forward."""
     before_exec: Callable[[SimulatedApi], None] = lambda _: None
 
 
@@ -134,9 +138,14 @@ class SimulatedApi:
         *_, namespace, _, pod, kind = path.split("/")
         self.streams.append((pod, any(kind == "NetworkPolicy" for kind, _, _ in self.objects.copy())))
         if kind == "portforward":
-            assert pod.startswith("front-end-")
-            assert list(query) == [("ports", "8079")]
-            return SimulatedForward(self.shop, 8079)
+            [(_, port)] = query
+            if pod.startswith("front-end-"):
+                assert port == "8079"
+                return SimulatedForward(self.shop.answer, 8079)
+            self._get("Pod", namespace, pod)
+            return SimulatedForward(
+                lambda hello: b"" if pod.startswith(tuple(self.faults.dead)) else answer("tcp", hello), int(port)
+            )
         assert kind == "exec", path
         self.faults.before_exec(self)
         argv = [value for name, value in query if name == "command"]
@@ -180,6 +189,9 @@ class SimulatedApi:
             self._create(self._new("ServiceAccount", metadata["name"], "default"))
         elif kind == "Service":
             document["spec"].setdefault("clusterIP", f"10.102.{number // 250}.{number % 250}")
+            slice_ = self._new("EndpointSlice", namespace, metadata["name"], {SERVICE_NAME: metadata["name"]})
+            slice_["metadata"]["resourceVersion"] = "1"
+            self._create({**slice_, "endpoints": [{"conditions": {"ready": True}}]})
         elif kind == "Pod":
             self._start(document, number)
         elif kind in ("Deployment", "ReplicaSet"):
@@ -278,13 +290,13 @@ class SimulatedExec:
         nonce = self._argv[2]
         lines = [line.split() for line in self._stdin.decode().splitlines() if line.startswith(nonce)]
         results = [self._dial(*line[1:]) for line in lines[:-1]]
-        return "".join(f"{nonce} {one}\n" for one in [*results, f"END {len(results)}"]).encode()
+        return "".join(f"{nonce} {one}\n" for one in [*results, f"END {len(results)} 0.0"]).encode()
 
     def _dial(self, *request: str) -> str:
         index, _, address, port, protocol, _, hello = request
         if not self._api.admits(self._pod, address, int(port)):
-            return f"{index} timeout {1000 * float(self._argv[3]):.1f} -"
-        return f"{index} ok 1.0 {answer(protocol, bytes.fromhex(hello.strip('-'))).hex()}"
+            return f"{index} timeout 0.0 {1000 * float(self._argv[3]):.1f} -"
+        return f"{index} ok 0.0 1.0 {answer(protocol, bytes.fromhex(hello.strip('-'))).hex()}"
 
     def close(self) -> None:
         """Nothing is held."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+from collections.abc import Callable
 from typing import Any
 
 CUSTOMER = "57a98d98e4b00679b4a830b2"
@@ -30,6 +31,8 @@ class SimulatedShop:
         head, _, _ = request.partition(b"\r\n\r\n")
         line, *fields = head.decode().split("\r\n")
         asked = line.rpartition(" ")[0]
+        if asked == "GET /":  # a probe's hello, and no step of a journey
+            return b"HTTP/1.1 200 OK\r\n\r\n"
         self.asked.append(asked)
         self.cookies += [field.removeprefix("Cookie: ") for field in fields if field.startswith("Cookie: ")]
         status, body = self.answers.get(asked) or self._working(asked, fields)
@@ -60,18 +63,20 @@ class SimulatedShop:
 
 
 class SimulatedForward:
-    """A port-forward's WebSocket to the shop."""
+    """A port-forward's WebSocket to who answers; a server that speaks first does so as soon as it is waited for."""
 
-    def __init__(self, shop: SimulatedShop, port: int) -> None:
+    def __init__(self, answer: Callable[[bytes], bytes], port: int) -> None:
         announced = port.to_bytes(2, "little")
-        self._shop = shop
+        self._answer = answer
         self._output: list[bytes | None] = [b"\x00" + announced, b"\x01" + announced]
 
     def send(self, message: bytes) -> None:
-        self._output += [b"\x00" + self._shop.answer(message[1:]), None]
+        self._output += [b"\x00" + self._answer(message[1:]), None]
 
     def receive(self, timeout: float) -> bytes | None:
         assert timeout > 0
+        if not self._output:
+            self._output = [b"\x00" + self._answer(b""), None]
         return self._output.pop(0)
 
     def ready(self, other: socket.socket, timeout: float) -> tuple[bool, bool]:

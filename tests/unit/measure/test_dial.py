@@ -107,7 +107,7 @@ def test_a_script_that_dies_is_inconclusive_whatever_it_printed(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     perl = tmp_path / "perl"
-    perl.write_text("#!/bin/sh\necho $2 0 ok 1.0 -\nexit 3\n")
+    perl.write_text("#!/bin/sh\necho $2 0 ok 0 1.0 -\nexit 3\n")
     perl.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
     cluster, _ = local()
@@ -121,7 +121,7 @@ def test_a_silence_that_wasnt_waited_for_in_time_is_inconclusive(
     milliseconds: int, outcome: Outcome, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     perl = tmp_path / "perl"
-    perl.write_text(f"#!/bin/sh\necho $2 0 timeout {milliseconds} -\necho $2 END 1\n")
+    perl.write_text(f"#!/bin/sh\necho $2 0 timeout 0 {milliseconds} -\necho $2 END 1 {milliseconds}\n")
     perl.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
     cluster, _ = local()

@@ -7,11 +7,13 @@ import pytest
 from lateral.model import Outcome, Protocol, Speaks, Via
 from lateral.probe.marker import Dial, ProbeError, parse, request
 
-WHOLE = b"n0 1 ECONNREFUSED 0.50 -\nn0 0 ok 1.25 2b50\nn0 END 2\n"
+WHOLE = b"n0 1 ECONNREFUSED 500.00 0.50 -\nn0 0 ok 0.00 1.25 2b50\nn0 END 2 502.50\n"
 
 
 def test_results_come_back_in_the_order_of_the_request() -> None:
-    first, second = parse("n0", 2, WHOLE)
+    report = parse("n0", 2, WHOLE)
+    first, second = report.results
+    assert (first.began, second.began, report.elapsed) == (0.0, 0.5, 0.5025)
     assert (first.outcome, first.milliseconds, first.reply) == (Outcome.OPEN, 1.25, b"+P")
     assert (second.outcome, second.reply) == (Outcome.REFUSED, b"")
 
@@ -27,16 +29,16 @@ def test_a_terminals_line_ends_are_understood() -> None:
         pytest.param(WHOLE[:-1], id="last line cut"),
         pytest.param(WHOLE.rpartition(b"n0 END")[0], id="no end"),
         pytest.param(WHOLE[:12], id="cut within a result"),
-        pytest.param(b"n0 0 ok 1.25 -\nn0 END 1\n", id="fewer than asked for"),
-        pytest.param(b"n0 0 ok 1.25 -\nn0 END 2\n", id="a result is missing"),
-        pytest.param(b"n0 0 ok 1.25 -\nn0 0 ok 1.25 -\nn0 END 2\n", id="a result twice"),
-        pytest.param(b"n0 0 ok 1.25 -\nn0 2 ok 1.25 -\nn0 END 2\n", id="a result never asked for"),
+        pytest.param(b"n0 0 ok 0.00 1.25 -\nn0 END 1 2.00\n", id="fewer than asked for"),
+        pytest.param(b"n0 0 ok 0.00 1.25 -\nn0 END 2 2.00\n", id="a result is missing"),
+        pytest.param(b"n0 0 ok 0.00 1.25 -\nn0 0 ok 0.00 1.25 -\nn0 END 2 2.00\n", id="a result twice"),
+        pytest.param(b"n0 0 ok 0.00 1.25 -\nn0 2 ok 0.00 1.25 -\nn0 END 2 2.00\n", id="a result never asked for"),
         pytest.param(WHOLE.replace(b"n0 1", b"n1 1"), id="another nonce in a result"),
         pytest.param(WHOLE.replace(b"n0 END", b"n1 END"), id="another nonce at the end"),
         pytest.param(b"warning: locale\n" + WHOLE, id="a foreign line"),
-        pytest.param(WHOLE + b"n0 END 2\n", id="two ends"),
+        pytest.param(WHOLE + b"n0 END 2 2.00\n", id="two ends"),
         pytest.param(WHOLE.replace(b"ECONNREFUSED", b"closed"), id="an unknown result"),
-        pytest.param(WHOLE.replace(b"1.25", b"-1.25"), id="a negative time"),
+        pytest.param(WHOLE.replace(b" 1.25", b" -1.25"), id="a negative time"),
         pytest.param(WHOLE.replace(b"2b50", b"2b5"), id="half a byte"),
         pytest.param(WHOLE.replace(b" 2b50", b""), id="a field is missing"),
         pytest.param(b"\xff" + WHOLE, id="not ASCII"),
@@ -62,7 +64,7 @@ def test_anything_else_is_refused(output: bytes) -> None:
     ],
 )
 def test_an_errno_means_what_the_network_did_or_nothing(result: str, outcome: Outcome) -> None:
-    [parsed] = parse("n0", 1, f"n0 0 {result} 1.0 -\nn0 END 1\n".encode())
+    [parsed] = parse("n0", 1, f"n0 0 {result} 0.0 1.0 -\nn0 END 1 2.00\n".encode()).results
     assert parsed.outcome is outcome
 
 

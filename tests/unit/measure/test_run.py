@@ -282,8 +282,9 @@ def test_the_journey_is_taken_in_every_phase(topology: Topology) -> None:
         assert any(line.startswith(f"{phase} journey: 8/8 steps in ") for line in said)
     under = [pod for pod, applied in api.streams if applied]
     sweep = [at for at, pod in enumerate(under) if pod.startswith(("twin-", "rogue-", "spoof-"))]
-    journey = [at for at, pod in enumerate(under) if pod.startswith("front-end-")]
+    pulse, *journey = [at for at, pod in enumerate(under) if pod.startswith("front-end-")]
     assert len(journey) == 7
+    assert pulse < min(journey)
     assert max(sweep) < min(journey), "what crashes of a closed way would spoil the sweep"
 
 
