@@ -18,6 +18,7 @@ from lateral.model import (
     Phase,
     PodState,
     Protocol,
+    Pulse,
     Reachability,
     Sample,
     Source,
@@ -44,11 +45,27 @@ IN_FORCE = Enforcement(proven=True, seconds=1.25, detail="closed 3 times in a ro
 IGNORED = Enforcement(proven=False, seconds=30.0, detail="the canary was still open after 30 s", ignored=True)
 
 
-def sample(outcome: Outcome, via: Via = Via.POD, *, replied: bool | None = None, address: str = "") -> Sample:
+LATER = 2.0
+"""Seconds after the policies: they are in force by then."""
+
+
+def sample(
+    outcome: Outcome,
+    via: Via = Via.POD,
+    *,
+    replied: bool | None = None,
+    address: str = "",
+    detail: str = "",
+    at: float = LATER,
+) -> Sample:
     """A dial; an open one has a reply unless told otherwise."""
     replies = outcome is Outcome.OPEN if replied is None else replied
     default = "10.102.0.7:27017" if via is Via.SERVICE else "10.101.0.9:27017"
-    return Sample(outcome, via, address or default, 2.5, replies)
+    return Sample(outcome, via, address or default, 2.5, replies, detail, at)
+
+
+DIALS = 4
+"""Samples of each address under the policies."""
 
 
 def behaved(flow: Flow, phase: Phase) -> Outcome:
@@ -60,7 +77,8 @@ def behaved(flow: Flow, phase: Phase) -> Outcome:
 def pods(names: Sequence[str], **changes: int | str | bool) -> dict[str, tuple[PodState, ...]]:
     """A pod for every name; `changes` are fields of all of them."""
     uid, restarts, ready = changes.get("uid", "0"), changes.get("restarts", 0), changes.get("ready", True)
-    return {name: (PodState("any", name, f"{name}-{uid}", int(restarts), bool(ready)),) for name in names}
+    node = str(changes.get("node", ""))
+    return {name: (PodState("any", name, f"{name}-{uid}", int(restarts), bool(ready), node),) for name in names}
 
 
 def names(flows: Sequence[Flow]) -> list[str]:
@@ -73,9 +91,11 @@ def sweep(flows: Sequence[Flow], phase: Phase, outcome: Callable[[Flow, Phase], 
     observations = {}
     for flow in flows:
         vias = (Via.POD,) if flow.target.service is None else (Via.SERVICE, Via.POD)
-        samples = tuple(sample(outcome(flow, phase), via) for via in vias)
+        times = DIALS if phase is Phase.ENFORCED else 1
+        samples = tuple(sample(outcome(flow, phase), via) for _ in range(times) for via in vias)
         observations[flow.id] = Observation(flow.id, phase, samples, "2025-01-01T00:00:00Z")
-    return Reachability(phase, observations, pods(names(flows)), 1.0)
+    pulses = {flow.target.id: Pulse(alive=True) for flow in flows}
+    return Reachability(phase, observations, pods(names(flows)), 1.0, pulses)
 
 
 STEPS = ("catalogue", "login", "empty-cart", "fill-cart", "show-cart", "order", "list-orders", "shipment")

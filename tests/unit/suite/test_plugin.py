@@ -222,7 +222,7 @@ def test_junit_properties(suite: pytest.Pytester) -> None:
         "lateral.outcome.pod-IP": "DROPPED",
         "lateral.latency_ms": "2.5",
         "lateral.verdict": "CONTAINED",
-        "lateral.reason": "open before, closed under the policies (in force after 1.2 s), open again",
+        "lateral.reason": "open before, closed in 8 of 8 dials under the policies (in force after 1.2 s), open again",
     }
     [whole] = parse(suite.path / "reports" / "junit.xml").iter("testsuite")
     assert (whole.get("tests"), whole.get("failures"), whole.get("errors")) == ("74", "0", "0")

@@ -7,16 +7,20 @@ import itertools
 from collections.abc import Mapping
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from lateral.model import (
     Assessment,
     Enforcement,
     Finding,
     Flow,
+    NodeEnforcement,
     Observation,
     Outcome,
     Phase,
     Protocol,
+    Pulse,
     Reachability,
     Sample,
     Verdict,
@@ -36,8 +40,9 @@ def verdict_of(flow: Flow, assessment: Assessment) -> Finding:
 
 
 def seen(flow: Flow, phase: Phase, *samples: Sample) -> dict[Phase, Reachability]:
-    """A sweep in which `flow` was sampled so, and all else behaves."""
+    """A sweep in which `flow` was sampled so, under the policies several times, and all else behaves."""
     whole = synthetic.sweep(FLOWS, phase)
+    samples *= synthetic.DIALS if phase is ENFORCED else 1
     observation = Observation(flow.id, phase, samples, "2025-01-01T00:00:00Z")
     return {phase: dataclasses.replace(whole, observations={**whole.observations, flow.id: observation})}
 
@@ -50,7 +55,10 @@ def test_all_well() -> None:
         (INTENDED, Verdict.PRESERVED),
         (CONTROL, Verdict.PRESERVED),
     ]
-    assert findings[0].reason == "open before, closed under the policies (in force after 1.2 s), open again"
+    assert (
+        findings[0].reason
+        == "open before, closed in 8 of 8 dials under the policies (in force after 1.2 s), open again"
+    )
     assert set(findings[0].observations) == set(Phase)
 
 
@@ -298,7 +306,7 @@ def test_allowed_needs_a_reply() -> None:
     silent = (sample(Outcome.OPEN, Via.SERVICE), sample(Outcome.OPEN, Via.POD, replied=False))
     under = verdict_of(INTENDED, assess(sweeps=seen(INTENDED, ENFORCED, *silent)))
     assert under.verdict is Verdict.DISRUPTED
-    assert "no reply by pod IP under the policies" in under.reason
+    assert "no reply by pod IP in 4 of 8 dials under the policies" in under.reason
     before = verdict_of(INTENDED, assess(sweeps=seen(INTENDED, BASELINE, *silent)))
     assert before.verdict is Verdict.UNPROVEN
     assert untestable(before) == "no reply by pod IP before the policies"
@@ -325,3 +333,187 @@ def test_untestable(flow: Flow, outcome: Outcome) -> None:
 def test_duration(seconds: float, told: str) -> None:
     """Times are told to a digit that means something."""
     assert duration(seconds) == told
+
+
+def under(*samples: Sample, flow: Flow = DENIED, enforcement: Enforcement = IN_FORCE) -> Finding:
+    """The verdict where a flow was seen so under the policies, and by nothing else."""
+    whole = synthetic.sweep(FLOWS, ENFORCED)
+    observation = Observation(flow.id, ENFORCED, samples, "2025-01-01T00:00:00Z")
+    swept = dataclasses.replace(whole, observations={**whole.observations, flow.id: observation})
+    return verdict_of(flow, assess(sweeps={ENFORCED: swept}, enforcement=enforcement))
+
+
+def spread(outcomes: Mapping[float, Outcome], via: Via = Via.POD) -> list[Sample]:
+    return [sample(outcome, via, at=at) for at, outcome in outcomes.items()]
+
+
+CLOSED = [sample(Outcome.DROPPED, via, at=at) for at in (1.5, 2.0, 2.5) for via in Via]
+
+
+def test_open_before_the_policies_were_in_force_is_delay() -> None:
+    """What is dialled before the canaries showed the policies says nothing against them."""
+    finding = under(*spread({0.0: Outcome.OPEN, 1.2: Outcome.OPEN}), *CLOSED)
+    assert finding.verdict is Verdict.CONTAINED
+    assert (
+        "closed in 6 of 6 dials under the policies (in force after 1.2 s, on this path after 1.2 s)" in finding.reason
+    )
+
+
+def test_open_before_a_path_was_first_closed_is_delay() -> None:
+    """A path may close later than the canary; how much later is told."""
+    late = [sample(Outcome.DROPPED, via, at=at) for at in (3.0, 3.5, 4.0) for via in Via]
+    finding = under(*spread({1.3: Outcome.OPEN, 2.4: Outcome.OPEN}), *late)
+    assert finding.verdict is Verdict.CONTAINED
+    assert "on this path after 2.4 s" in finding.reason
+
+
+def test_delay_is_bounded() -> None:
+    """A path that closes later than policies may take to settle was exposed."""
+    late = [sample(Outcome.DROPPED, via, at=at) for at in (33.0, 33.5, 34.0) for via in Via]
+    assert under(*spread({1.3: Outcome.OPEN, 30.5: Outcome.OPEN}), *late).verdict is Verdict.EXPOSED
+
+
+def test_open_after_it_was_closed_is_exposed() -> None:
+    """One open dial after a closed one is a hole, however often it is closed besides."""
+    finding = under(*CLOSED, sample(Outcome.OPEN, at=2.2))
+    assert finding.verdict is Verdict.EXPOSED
+    assert "still open in 1 of 7 dials by pod IP" in finding.reason
+
+
+@pytest.mark.parametrize("missing", Via)
+def test_a_deny_needs_several_closed_samples_of_each_address(missing: Via) -> None:
+    """Two closed dials of an address are too few; earlier ones don't count."""
+    few = [one for one in CLOSED if one.via is not missing or one.at > 1.5]
+    finding = under(*few, sample(Outcome.DROPPED, missing, at=0.5))
+    assert finding.verdict is Verdict.UNPROVEN
+    assert "closed in only 2 of the 3 dials" in finding.reason
+
+
+def test_a_leak_leaves_no_path_contained() -> None:
+    """Where one pod was open after it had been closed, closed dials elsewhere prove nothing."""
+    other = dataclasses.replace(DENIED, target=dataclasses.replace(USER_DB, name="carts-db", service="carts-db"))
+    flows = (*FLOWS, other)
+    whole = synthetic.sweep(flows, ENFORCED)
+    leaking = dataclasses.replace(whole.observations[other.id], samples=(*CLOSED, sample(Outcome.OPEN, at=2.2)))
+    swept = dataclasses.replace(whole, observations={**whole.observations, other.id: leaking})
+    assessment = assess(flows, sweeps={ENFORCED: swept})
+    assert verdict_of(other, assessment).verdict is Verdict.EXPOSED
+    finding = verdict_of(DENIED, assessment)
+    assert finding.verdict is Verdict.UNPROVEN
+    assert "policies leak in this cluster: rogue.default to carts-db.sock-shop:27017/TCP was open in 1 of 7" in (
+        finding.reason
+    )
+
+
+def test_replicas_that_differ_are_no_leak() -> None:
+    """A Service in front of an open and a closed pod is open now and then, which says nothing of other paths."""
+    pods = [sample(Outcome.DROPPED, address="10.101.0.1:1"), sample(Outcome.OPEN, address="10.101.0.2:1")] * 3
+    front = [sample(Outcome.DROPPED, Via.SERVICE), sample(Outcome.OPEN, Via.SERVICE)] * 3
+    other = dataclasses.replace(DENIED, target=dataclasses.replace(USER_DB, name="carts-db", service="carts-db"))
+    flows = (*FLOWS, other)
+    whole = synthetic.sweep(flows, ENFORCED)
+    mixed = dataclasses.replace(whole.observations[other.id], samples=(*pods, *front))
+    assessment = assess(
+        flows, sweeps={ENFORCED: dataclasses.replace(whole, observations={**whole.observations, other.id: mixed})}
+    )
+    assert verdict_of(other, assessment).verdict is Verdict.EXPOSED
+    assert verdict_of(DENIED, assessment).verdict is Verdict.CONTAINED
+
+
+REJECTED = {via: sample(Outcome.REFUSED, via, detail="ECONNREFUSED") for via in Via}
+
+
+def rejecting(
+    *,
+    canary: tuple[Outcome, str] = (Outcome.REFUSED, "ECONNREFUSED"),
+    node: str = "b",
+    endpoints: str = "",
+    by_pod: Sample = REJECTED[Via.POD],
+) -> Finding:
+    """The verdict on a flow that is refused under the policies, by an engine whose canary looked so on a node."""
+    whole = synthetic.sweep(FLOWS, ENFORCED)
+    samples = (REJECTED[Via.SERVICE], by_pod) * 3
+    observation = Observation(DENIED.id, ENFORCED, samples, "2025-01-01T00:00:00Z")
+    swept = dataclasses.replace(
+        whole,
+        observations={**whole.observations, DENIED.id: observation},
+        pods=synthetic.pods(synthetic.names(FLOWS), node="b"),
+        endpoints={"user-db.sock-shop": endpoints},
+    )
+    others = {phase: dataclasses.replace(synthetic.sweep(FLOWS, phase), pods=swept.pods) for phase in Phase}
+    enforcement = dataclasses.replace(IN_FORCE, nodes={node: NodeEnforcement(1.25, (canary,))})
+    return verdict_of(DENIED, assess(sweeps={**others, ENFORCED: swept}, enforcement=enforcement))
+
+
+def test_a_refusal_that_looks_like_the_canarys_is_a_deny() -> None:
+    """An engine that rejects contains a path, where its canary was rejected in the same way on the same node."""
+    assert rejecting().verdict is Verdict.CONTAINED
+
+
+@pytest.mark.parametrize(
+    ("finding", "reason"),
+    [
+        pytest.param(rejecting(canary=(Outcome.DROPPED, "timeout")), "a listener may only be missing", id="drops"),
+        pytest.param(
+            rejecting(canary=(Outcome.UNREACHABLE, "EHOSTUNREACH")), "a listener may only be missing", id="otherwise"
+        ),
+        pytest.param(rejecting(node="a"), "a listener may only be missing", id="another node"),
+        pytest.param(rejecting(endpoints="none was ready"), "endpoints: none was ready", id="no endpoints"),
+        pytest.param(
+            rejecting(by_pod=sample(Outcome.DROPPED, detail="timeout")), "closed in different ways", id="pod differs"
+        ),
+    ],
+)
+def test_other_refusals_are_no_deny(finding: Finding, reason: str) -> None:
+    """What is refused for another reason, or may be, is never contained."""
+    assert finding.verdict is Verdict.UNPROVEN
+    assert reason in finding.reason
+
+
+@pytest.mark.parametrize(
+    ("pulse", "verdict"), [(Pulse(alive=True), Verdict.CONTAINED), (Pulse(alive=False, detail="x"), Verdict.UNPROVEN)]
+)
+def test_a_target_that_nobody_may_reach_must_be_alive(pulse: Pulse, verdict: Verdict) -> None:
+    """Without a live control, only a port-forward tells a denied path from a dead target."""
+    flows = (DENIED, CONTROL)
+    swept = dataclasses.replace(synthetic.sweep(flows, ENFORCED), pulses={USER_DB.id: pulse})
+    finding = verdict_of(DENIED, assess(flows, sweeps={ENFORCED: swept}))
+    assert finding.verdict is verdict
+    assert pulse.alive or finding.reason == f"{USER_DB.id} was not shown to be alive under the policies: x"
+
+
+def test_a_target_that_was_not_looked_at_is_not_alive() -> None:
+    """No pulse is no sign of life."""
+    flows = (DENIED, CONTROL)
+    swept = dataclasses.replace(synthetic.sweep(flows, ENFORCED), pulses={})
+    assert verdict_of(DENIED, assess(flows, sweeps={ENFORCED: swept})).verdict is Verdict.UNPROVEN
+
+
+def test_an_allowed_path_that_works_late_is_preserved() -> None:
+    """A legitimate path may come with a delay, and never fail after it first worked."""
+    works = [sample(Outcome.OPEN, via, at=at) for at in (2.0, 2.5) for via in Via]
+    late = under(sample(Outcome.DROPPED, at=1.5), *works, flow=INTENDED)
+    assert (late.verdict, "there after 1.5 s" in late.reason) == (Verdict.PRESERVED, True)
+    broken = under(*works, sample(Outcome.DROPPED, at=2.2), flow=INTENDED)
+    assert (broken.verdict, "DROPPED by pod IP in 1 of 5 dials" in broken.reason) == (Verdict.DISRUPTED, True)
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from(Outcome), st.sampled_from(Via), st.floats(0, 40)), min_size=1, max_size=14),
+    st.booleans(),
+)
+def test_nothing_that_was_answered_after_it_was_closed_is_contained(
+    dialled: list[tuple[Outcome, Via, float]], proven: bool
+) -> None:
+    """Whatever is seen: CONTAINED has no open dial after a closed one, and one more open dial at the end undoes it."""
+    samples = [sample(outcome, via, at=at) for outcome, via, at in dialled]
+    enforcement = IN_FORCE if proven else IGNORED
+    finding = under(*samples, enforcement=enforcement)
+    if finding.verdict is Verdict.CONTAINED:
+        assert proven
+        for via in Via:
+            own = sorted((one for one in samples if one.via is via), key=lambda one: one.at)
+            steady = [one.outcome for one in own if one.at >= IN_FORCE.seconds]
+            assert steady.count(Outcome.DROPPED) >= 3
+            assert Outcome.OPEN not in steady[steady.index(Outcome.DROPPED) :]
+    assert under(*samples, sample(Outcome.OPEN, at=41.0), enforcement=enforcement).verdict is Verdict.EXPOSED
