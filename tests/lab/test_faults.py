@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
-from lateral.window import judge_windows
 from tests.faulty import NAMES, TRUTHS, Measured, measure
 
-from lateral.model import Outcome, Trait, Verdict
+from lateral.model import Outcome, SourceKind, Trait, Verdict
+from lateral.window import Window, judge_window, newcomers
 
 SETTLE = 8.0
 CONCURRENT = 5
@@ -31,6 +31,14 @@ def seen(runs: Runs, name: str) -> Measured:
     return runs[name].result()
 
 
+def windows(seen: Measured) -> dict[str, Window]:
+    """How long each attacker's new pod got through."""
+    flows = [finding.flow for finding in seen.findings.values()]
+    attackers = [flow.source for flow in flows if flow.source.kind is SourceKind.ROGUE]
+    sources = dict.fromkeys(newcomers(attackers, flows))
+    return {source: judge_window(seen.assessment, seen.findings, source) for source in sources}
+
+
 def test_every_fault_is_known_here() -> None:
     """A fault of which nothing is said here could pass unseen."""
     assert set(TRUTHS) == set(NAMES)
@@ -48,7 +56,7 @@ def test_verdicts(seen: Measured, name: str) -> None:
 @pytest.mark.parametrize("name", [name for name in NAMES if name not in ("leaky", "agent-dies", "one-node")])
 def test_traits(seen: Measured, name: str) -> None:
     """A trait that the fault breaks is found missing, and no other."""
-    expected = dict.fromkeys(Trait, Verdict.CONTAINED) | TRUTHS[name].traits
+    expected = {**dict.fromkeys(Trait, Verdict.CONTAINED), **TRUTHS[name].traits}
     assert {check.trait: check.verdict for check in seen.assessment.traits} == expected
 
 
@@ -56,7 +64,7 @@ def test_traits(seen: Measured, name: str) -> None:
 def test_no_window(seen: Measured, name: str) -> None:
     """Where no new pod is let through at first, none is said to have been."""
     truth = TRUTHS[name]
-    for window in judge_windows(seen.assessment):
+    for window in windows(seen).values():
         if not seen.denied(truth.sometimes) and not seen.denied(truth.always):
             assert window.verdict is Verdict.CONTAINED, window.reason
 
@@ -92,9 +100,10 @@ def _one_node(seen: Measured) -> None:
 
 
 def _new_pod_window(seen: Measured) -> None:
-    windows = {window.source: window for window in judge_windows(seen.assessment)}
-    assert windows["rogue.estate"].verdict is Verdict.EXPOSED
-    assert windows["rogue.default"].verdict is Verdict.CONTAINED
+    found = windows(seen)
+    assert found["rogue.estate"].verdict is Verdict.EXPOSED
+    assert 1.0 < found["rogue.estate"].seconds < 4.0
+    assert found["rogue.default"].verdict is Verdict.CONTAINED
 
 
 SAYINGS: Mapping[str, Callable[[Measured], None]] = {

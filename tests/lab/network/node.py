@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from lateral.lab import kernel
+from lateral.lab.faults.effects import effect
 from lateral.lab.network.addresses import Addresses
 from lateral.lab.network.drops import Drops
 from lateral.lab.network.network import Network
@@ -95,7 +96,8 @@ class TestNode:
         self.store = Store()
         self.sandboxes = Sandboxes()
         self.drops = Drops(self.store)
-        self.network = Network(self.store, fault=fault, logged=self.drops.seen)
+        effects = effect(fault)
+        self.network = Network(self.store, agent=effects.agent(), denial=effects.denial, logged=self.drops.seen)
         self.addresses = Addresses("10.101.0.0/16")
 
     def namespace(self, name: str, **labels: str) -> None:
@@ -111,6 +113,7 @@ class TestNode:
         ports: Sequence[Mapping[str, Any]] = (),
         phase: str = "Running",
         host_network: bool = False,
+        node: str = "lab-node",
     ) -> TestPod:
         """Create a pod that answers on `listens`; `ports` are its containers' as the API has them."""
         if host_network:
@@ -126,6 +129,7 @@ class TestNode:
                 "metadata": {"name": name, "namespace": namespace, "labels": dict(labels or {})},
                 "spec": {
                     "hostNetwork": host_network,
+                    "nodeName": node,
                     "containers": [{"name": "main", "ports": [dict(port) for port in ports]}],
                 },
                 "status": {"podIP": made.ip, "phase": phase},

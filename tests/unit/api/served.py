@@ -11,7 +11,7 @@ import urllib.error
 import urllib.request
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from aiohttp import web
 from kubernetes import client
@@ -19,6 +19,9 @@ from kubernetes import client
 from lateral.lab.api import make_app
 from lateral.lab.status import bad_request
 from lateral.lab.store import Object, Store
+
+if TYPE_CHECKING:
+    from aiohttp.typedefs import Middleware
 
 TOKEN = "a-token"  # noqa: S105 - of a server that lives for one test
 T = TypeVar("T")
@@ -196,7 +199,7 @@ class Answer:
 
 
 @contextmanager
-def serve() -> Iterator[Served]:
+def serve(middlewares: Callable[[], Sequence[Middleware]] = tuple) -> Iterator[Served]:
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, daemon=True)
     thread.start()
@@ -205,7 +208,8 @@ def serve() -> Iterator[Served]:
     async def start() -> tuple[web.AppRunner, str]:
         for name in ("default", "shop"):
             store.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
-        runner = web.AppRunner(make_app(store, kubelet, token=TOKEN), access_log=None, shutdown_timeout=5)
+        app = make_app(store, kubelet, token=TOKEN, middlewares=middlewares())
+        runner = web.AppRunner(app, access_log=None, shutdown_timeout=5)
         await runner.setup()
         listening = socket.create_server(("127.0.0.1", 0))
         await web.SockSite(runner, listening).start()

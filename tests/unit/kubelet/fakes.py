@@ -182,6 +182,7 @@ class Bench:
             self.network,
             events=Recorder(self.store),
             node=NODE,
+            ip="10.100.0.1",
             dial=self._dial,
             folder=folder,
         )

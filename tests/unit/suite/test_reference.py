@@ -11,6 +11,7 @@ import pytest
 
 from lateral import cli
 from lateral.plugin import fixtures, options
+from lateral.providers.faults import FAULTS
 from lateral.topology import Topology
 
 PAGE = (Path(__file__).parents[3] / "docs/reference.md").read_text()
@@ -46,6 +47,11 @@ def test_the_options_of_the_lab_command_are_its_own() -> None:
     commands = next(one for one in cli.parser()._actions if isinstance(one, argparse._SubParsersAction))
     lab = commands.choices["lab"]
     assert listed("`lateral lab`") == {name for one in lab._actions for name in one.option_strings} - {"-h", "--help"}
+
+
+def test_the_labs_faults_are_told_in_the_words_that_the_run_has_for_them() -> None:
+    section = PAGE.split("## The lab's faults\n", 1)[1].split("\n## ", 1)[0]
+    assert re.findall(r"^\| `(.*)` \| (.*) \|$", section, re.MULTILINE) == list(FAULTS.items())
 
 
 def test_the_topologys_keys_are_those_that_are_read() -> None:
