@@ -6,10 +6,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from lateral.lab.faults import FAULTS
 from tests import estate
 
 from lateral import run
+from lateral.lab.faults import FAULTS
 from lateral.model import Assessment, Expectation, Finding, Flow, Protocol, Trait, TraitCheck, Verdict
 from lateral.providers import lab
 from lateral.verdict import judge
@@ -65,7 +65,7 @@ class Truth:
 
     def undecided(self, seen: Measured) -> set[str]:
         """Flows that are UNPROVEN although they could be decided."""
-        undecidable = seen.denied() if self.unprovable else seen.denied(self.sometimes)
+        undecidable = seen.findings.keys() if self.unprovable else set()
         return seen.having(Verdict.UNPROVEN) - (undecidable - seen.denied(self.always))
 
 
@@ -81,25 +81,31 @@ def _crossed(flow: Flow) -> bool:
     return (flow.source.name, flow.target.name) in {("web", "ledger"), ("worker", "store")}
 
 
+_NO_TRAIT = dict.fromkeys(Trait, Verdict.UNPROVEN)
+
 TRUTHS: Mapping[str, Truth] = {
     SOUND: Truth(),
     "slow-5s": Truth(),
     "slow-api": Truth(),
     "rejects": Truth(),
-    "ignore-policies": Truth(always=_anything, traits=dict.fromkeys(Trait, Verdict.UNPROVEN)),
+    "ignore-policies": Truth(always=_anything, unprovable=True, traits=_NO_TRAIT),
     "ingress-only": Truth(always=_outward),
-    "egress-only": Truth(always=lambda flow: flow.source.namespace != estate.NAME),
+    "egress-only": Truth(always=lambda flow: flow.source.namespace != estate.NAME, unprovable=True, traits=_NO_TRAIT),
     "any-namespace": Truth(always=lambda flow: flow.source.name in ("web", "worker") and flow.target.name == "decoy"),
     "any-pod": Truth(always=_crossed),
-    "ports-ignored": Truth(always=lambda flow: flow.source.name == "worker" and flow.target.port == 15672),
+    "ports-ignored": Truth(
+        always=lambda flow: flow.source.name == "worker" and flow.target.port == 15672,
+        unprovable=True,
+        traits=_NO_TRAIT,
+    ),
     "udp-open": Truth(always=lambda flow: flow.target.protocol is Protocol.UDP),
     "no-except": Truth(traits={Trait.EXCEPTIONS: Verdict.EXPOSED}),
     "stale-labels": Truth(traits={Trait.LABELS: Verdict.EXPOSED}),
     "stale-update": Truth(unprovable=True, traits={Trait.UPDATES: Verdict.EXPOSED}),
     "never-removed": Truth(unprovable=True, traits={Trait.REMOVALS: Verdict.DISRUPTED}),
-    "leaky": Truth(sometimes=_anything),
-    "agent-dies": Truth(sometimes=_anything),
-    "one-node": Truth(sometimes=_anything),
+    "leaky": Truth(sometimes=_anything, unprovable=True),
+    "agent-dies": Truth(sometimes=_anything, unprovable=True),
+    "one-node": Truth(sometimes=_anything, unprovable=True),
     "new-pod-window": Truth(),
 }
 

@@ -13,7 +13,7 @@ from lateral.model import Outcome, SourceKind, Trait, Verdict
 from lateral.window import Window, judge_window, newcomers
 
 SETTLE = 8.0
-CONCURRENT = 5
+CONCURRENT = 4
 
 Runs = Mapping[str, Future[Measured]]
 

@@ -115,7 +115,7 @@ async def test_containers_share_no_folders_and_no_name(node: Node) -> None:
     assert await node.shell(script) == ""
     assert "mark" not in _names("/tmp")  # noqa: S108  # the node's own
     assert await node.shell("hostname; cat /etc/hostname") == "pod-1\npod-1\n"
-    assert socket.gethostname() == isolation.NODE_NAME
+    assert socket.gethostname() == isolation.HOSTNAME
 
 
 @in_node

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from lateral.errors import ConfigurationError, LateralError, ProviderError
+from lateral.providers.faults import FAULTS
 from lateral.providers.lab import check, lab
 
 if TYPE_CHECKING:
@@ -238,6 +239,11 @@ def test_an_unknown_fault_is_refused_with_those_that_exist() -> None:
         pass
     with pytest.raises(ConfigurationError, match="ignore-policies"):
         check("typo")
+
+
+def test_a_cluster_says_in_words_what_it_was_told_to_do() -> None:
+    with lab("rejects") as cluster:
+        assert cluster.facts.note.endswith(f"; it was told to {FAULTS['rejects']}")
 
 
 def test_another_system_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

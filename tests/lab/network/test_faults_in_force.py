@@ -6,13 +6,16 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING
 
 import pytest
 from tests.lab.network.node import TestNode, TestPod, ask, in_namespaces, node, reaches, socket_in
 
 from lateral.lab.faults import FAULTS
 from lateral.lab.network.addresses import SECOND_NODE
-from lateral.lab.network.policy import Object
+
+if TYPE_CHECKING:
+    from tests.unit.network.plain_reading import Object
 
 HTTP, ADMIN, DNS = ("TCP", 80), ("TCP", 8080), ("UDP", 53)
 WEB, CLIENT, OTHER = ({"matchLabels": {"app": name}} for name in ("web", "client", "other"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -9,8 +10,8 @@ from typing import Any
 
 import pytest
 from kubernetes import client as official_client
-from kubernetes import watch
-from kubernetes.stream import stream
+from kubernetes import watch as official_watch
+from kubernetes.stream import stream as official_stream
 
 from lateral.lab.faults.effects import effect
 from lateral.lab.faults.late import DELAY
@@ -19,13 +20,16 @@ from .documents import pod
 from .served import Served, serve
 
 client: Any = official_client
-FAR_LATER = 5 * DELAY
+watch: Any = official_watch
+stream: Any = official_stream
+FAR_LATER = 5.0
 
 
 @pytest.fixture
 def slow() -> Iterator[Served]:
     with serve(effect("slow-api").middlewares) as served:
         yield served
+    gc.collect()  # what a client left behind is this test's affair
 
 
 def timed(act: Callable[[], object]) -> float:

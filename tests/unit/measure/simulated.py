@@ -293,7 +293,7 @@ class SimulatedExec:
         return "".join(f"{nonce} {one}\n" for one in [*results, f"END {len(results)} 0.0"]).encode()
 
     def _dial(self, *request: str) -> str:
-        index, _, address, port, protocol, _, hello = request
+        index, _, address, port, protocol, _, _, hello = request
         if not self._api.admits(self._pod, address, int(port)):
             return f"{index} timeout 0.0 {1000 * float(self._argv[3]):.1f} -"
         return f"{index} ok 0.0 1.0 {answer(protocol, bytes.fromhex(hello.strip('-'))).hex()}"

@@ -72,7 +72,7 @@ def test_a_request_ends_with_its_count() -> None:
     dial = Dial("10.0.0.1", 6379, Protocol.TCP, Speaks.REDIS, Via.SERVICE, delay=0.2)
     greeted = Dial("10.0.0.2", 3306, Protocol.TCP, Speaks.MYSQL, Via.POD)
     assert request("n0", [dial, greeted]).splitlines() == [
-        "n0 0 200 10.0.0.1 6379 tcp 1 50494e470d0a",
-        "n0 1 0 10.0.0.2 3306 tcp 5 -",
+        "n0 0 200 10.0.0.1 6379 tcp 0 1 50494e470d0a",
+        "n0 1 0 10.0.0.2 3306 tcp 0 5 -",
         "n0 END 2",
     ]

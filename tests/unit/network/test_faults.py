@@ -63,7 +63,7 @@ def test_without_a_fault_nothing_is_open_that_should_not_be() -> None:
 
 def _edited(edit: Callable[[Object], Object]) -> Callable[[Object], Object]:
     def everywhere(spec: Object) -> Object:
-        sides = {key: [edit(rule) for rule in spec[key]] for key in ("ingress", "egress") if key in spec}
+        sides: Object = {key: [edit(rule) for rule in spec[key]] for key in ("ingress", "egress") if key in spec}
         return {**spec, **sides}
 
     return everywhere
@@ -71,7 +71,7 @@ def _edited(edit: Callable[[Object], Object]) -> Callable[[Object], Object]:
 
 def _peers(name: str, to: Callable[[Any], Any]) -> Callable[[Object], Object]:
     def rule(found: Object) -> Object:
-        sides = {
+        sides: Object = {
             key: [{**peer, name: to(peer[name])} if name in peer else peer for peer in found[key]]
             for key in ("from", "to")
             if key in found
