@@ -30,6 +30,8 @@ KINDS = {
 PLURALS = {kind: kind.lower() + "s" for kinds in KINDS.values() for kind in kinds} | {
     "NetworkPolicy": "networkpolicies"
 }
+NODES = ("node-a", "node-b")
+REQUIRED = "requiredDuringSchedulingIgnoredDuringExecution"
 SERVICE_NAME = "kubernetes.io/service-name"
 BY_PLURAL = {plural: kind for kind, plural in PLURALS.items()}
 
@@ -39,6 +41,8 @@ class Faults:
     """What goes wrong."""
 
     ignores_policies: bool = False
+    ignoring: set[str] = field(default_factory=set)
+    """Nodes whose agents enforce nothing."""
     broken_probes: set[str] = field(default_factory=set)
     """Pods, by the start of their names, whose execs print nothing."""
     lossy: set[str] = field(default_factory=set)
@@ -53,6 +57,8 @@ class Faults:
     """A kind that can't be created."""
     dead: set[str] = field(default_factory=set)
     """Pods, by the start of their names, that say nothing to a port-forward."""
+    logged: Callable[[str], str] = lambda log: log
+    """What becomes of a new pod's log."""
     before_exec: Callable[[SimulatedApi], None] = lambda _: None
 
 
@@ -129,10 +135,19 @@ class SimulatedApi:
         return {}
 
     def text(self, path: str, query: Mapping[str, str] | None = None) -> str:
-        assert "/pods/queue-master-" in path
-        assert path.endswith("/log")
+        *_, namespace, _, pod, last = path.split("/")
+        assert last == "log"
+        if pod.startswith("new-"):
+            assert query == {"container": "rogue"}
+            return self._newcomer(self._get("Pod", namespace, pod))
+        assert pod.startswith("queue-master-")
         assert query == {"container": "queue-master"}
         return self.shop.log
+
+    def _newcomer(self, pod: Object) -> str:
+        """What a pod has written whose own command dials."""
+        *_, nonce, connect, _, request = pod["spec"]["containers"][0]["command"]
+        return self.faults.logged(probe(self, pod, nonce, connect, request).decode())
 
     def websocket(self, path: str, query: Iterable[tuple[str, str]]) -> SimulatedExec | SimulatedForward:
         *_, namespace, _, pod, kind = path.split("/")
@@ -203,6 +218,8 @@ class SimulatedApi:
         return document
 
     def _start(self, pod: Object, number: int) -> None:
+        terms = pod["spec"].get("affinity", {}).get("nodeAffinity", {}).get(REQUIRED, {}).get("nodeSelectorTerms", [])
+        pod["spec"]["nodeName"] = terms[0]["matchFields"][0]["values"][0] if terms else NODES[number % len(NODES)]
         gated = "readinessGates" in pod["spec"]
         pod["status"] = {
             "phase": "Running",
@@ -229,7 +246,10 @@ class SimulatedApi:
             return False
         if self.faults.ignores_policies or not any(kind == "NetworkPolicy" for kind, _, _ in self.objects.copy()):
             return True
-        return all(self._ingress(pod, port) for pod in self._behind(address) if pod is not source)
+        behind = [pod for pod in self._behind(address) if pod is not source]
+        return all(
+            pod["spec"]["nodeName"] in self.faults.ignoring or self._ingress(source, pod, port) for pod in behind
+        )
 
     def _behind(self, address: str) -> list[Object]:
         """The pods that an address leads to."""
@@ -247,14 +267,21 @@ class SimulatedApi:
         assert pods, f"nothing is behind {address}"
         return pods
 
-    def _ingress(self, pod: Object, port: int) -> bool:
+    def _ingress(self, source: Object, pod: Object, port: int) -> bool:
         policies = [
             one["spec"]
             for (kind, namespace, _), one in self.objects.copy().items()
             if kind == "NetworkPolicy" and namespace == pod["metadata"]["namespace"]
             if one["spec"]["podSelector"].get("matchLabels", {}).items() <= pod["metadata"]["labels"].items()
         ]
-        allowed = {one["port"] for spec in policies for rule in spec.get("ingress", []) for one in rule["ports"]}
+        excepted = f"{source['status']['podIP']}/32"
+        allowed = {
+            one["port"]
+            for spec in policies
+            for rule in spec.get("ingress", [])
+            if not any(excepted in peer["ipBlock"]["except"] for peer in rule.get("from", []))
+            for one in rule["ports"]
+        }
         return not policies or port in allowed
 
 
@@ -287,19 +314,25 @@ class SimulatedExec:
             return f"{self._argv[6]} ECONNREFUSED\n".encode()
         if any(name.startswith(prefix) for prefix in self._api.faults.broken_probes):
             return b""
-        nonce = self._argv[2]
-        lines = [line.split() for line in self._stdin.decode().splitlines() if line.startswith(nonce)]
-        results = [self._dial(*line[1:]) for line in lines[:-1]]
-        return "".join(f"{nonce} {one}\n" for one in [*results, f"END {len(results)} 0.0"]).encode()
-
-    def _dial(self, *request: str) -> str:
-        index, _, address, port, protocol, _, _, hello = request
-        if not self._api.admits(self._pod, address, int(port)):
-            return f"{index} timeout 0.0 {1000 * float(self._argv[3]):.1f} -"
-        return f"{index} ok 0.0 1.0 {answer(protocol, bytes.fromhex(hello.strip('-'))).hex()}"
+        return probe(self._api, self._pod, self._argv[2], self._argv[3], self._stdin.decode())
 
     def close(self) -> None:
         """Nothing is held."""
+
+
+def probe(api: SimulatedApi, pod: Object, nonce: str, timeout: str, request: str) -> bytes:
+    """What the probe's script prints."""
+
+    def dial(*line: str) -> str:
+        index, delay, address, port, protocol, _, _, hello = line
+        if not api.admits(pod, address, int(port)):
+            return f"{index} timeout {delay} {1000 * float(timeout):.1f} -"
+        return f"{index} ok {delay} 1.0 {answer(protocol, bytes.fromhex(hello.strip('-'))).hex()}"
+
+    lines = [line.split() for line in request.splitlines() if line.startswith(nonce)]
+    results = [dial(*line[1:]) for line in lines[:-1]]
+    elapsed = max((float(line[2]) for line in lines[:-1]), default=0.0)
+    return "".join(f"{nonce} {one}\n" for one in [*results, f"END {len(results)} {elapsed}"]).encode()
 
 
 def answer(protocol: str, hello: bytes) -> bytes:
