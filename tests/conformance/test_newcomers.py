@@ -38,6 +38,6 @@ def window(
 
 
 def test_a_new_pod_is_kept_out(window: Window) -> None:
-    """A pod that is launched under the policies gets through to nothing that they deny, not even in its first moments."""
+    """A pod that is launched under the policies gets through to nothing that they deny, not even at first."""
     if window.verdict is not Verdict.CONTAINED:
         pytest.fail(f"{window.verdict} new pod: {window.reason}", pytrace=False)
