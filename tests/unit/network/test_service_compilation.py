@@ -64,7 +64,7 @@ def test_a_port_without_a_name_finds_the_slices_port_without_one() -> None:
 def test_a_node_port_is_a_front_on_the_node() -> None:
     made = service({**HTTP, "nodePort": 30001}, type_="NodePort")
     (port,) = compile_services([made], [slice_of(AT_8080, READY)]).ports
-    assert port.fronts == (("10.102.0.7", 80), ("10.100.0.1", 30001))
+    assert port.fronts == (("10.102.0.7", 80), ("10.100.0.1", 30001), ("10.100.0.2", 30001))
 
 
 def test_a_headless_service_has_no_rules() -> None:

@@ -8,6 +8,7 @@ from lateral.model import (
     Assessment,
     ClusterFacts,
     Enforcement,
+    Established,
     Expectation,
     Flow,
     Journey,
@@ -25,6 +26,9 @@ from lateral.model import (
     SourceKind,
     Speaks,
     Target,
+    Trait,
+    TraitCheck,
+    Verdict,
     Via,
 )
 
@@ -107,6 +111,13 @@ def journey(phase: Phase, failed: Mapping[str, str] | None = None, **changes: in
     return Journey(phase, steps, tuple(pod for same in pods(("carts", "user"), **changes).values() for pod in same))
 
 
+def kept_out(flows: Sequence[Flow]) -> dict[str, Observation]:
+    """What new rogues see where policies are right and enforced from their first moment."""
+    denied = (flow for flow in flows if flow.expectation is Expectation.DENY and flow.source.kind is SourceKind.ROGUE)
+    samples = tuple(sample(Outcome.DROPPED, at=at) for at in (0.0, 0.5, 1.5))
+    return {flow.id: Observation(flow.id, Phase.ENFORCED, samples, "2025-01-01T00:00:00Z") for flow in denied}
+
+
 def assess(
     flows: Sequence[Flow] = FLOWS,
     *,
@@ -118,6 +129,9 @@ def assess(
     loot: Sequence[Loot] = (),
     note: str = "",
     journeys: Mapping[Phase, Journey] | None = None,
+    traits: Sequence[TraitCheck] | None = None,
+    newcomers: Mapping[str, Observation] | None = None,
+    established: Sequence[Established] | None = None,
 ) -> Assessment:
     """An assessment in which everything is as it should be, but for the `odd` flows."""
 
@@ -138,6 +152,13 @@ def assess(
         finished_at="2025-01-01T00:00:20Z",
         seconds=20.0,
         journeys={phase: journey(phase) for phase in Phase} if journeys is None else journeys,
+        traits=tuple(TraitCheck(trait, Verdict.CONTAINED, "it has") for trait in Trait)
+        if traits is None
+        else tuple(traits),
+        newcomers=kept_out(flows) if newcomers is None else newcomers,
+        established=(Established(DENIED.id, opened=True, survived=True),)
+        if established is None
+        else tuple(established),
     )
 
 

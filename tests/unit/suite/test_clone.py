@@ -38,12 +38,12 @@ def collected(clone: pytest.Pytester, arguments: Sequence[str]) -> dict[str, int
     ("arguments", "folders"),
     [
         pytest.param([], {"lab": 1, "unit": 1}, id="bare"),
-        pytest.param(["-m", "lateral"], {"conformance": 743}, id="-m lateral"),
-        pytest.param(["-m", "tutorial"], {"conformance": 743}, id="-m tutorial"),
+        pytest.param(["-m", "lateral"], {"conformance": 751}, id="-m lateral"),
+        pytest.param(["-m", "tutorial"], {"conformance": 751}, id="-m tutorial"),
         pytest.param(["-m", "not lateral"], {"lab": 1, "unit": 1}, id="-m not lateral"),
         pytest.param(["tests/conformance/test_enforced.py"], {"conformance": 357}, id="a path of the suite"),
         pytest.param(["tests/lab"], {"lab": 1}, id="another path"),
-        pytest.param(["-m", "lateral", "tests"], {"conformance": 743, "lab": 1, "unit": 1}, id="all paths with -m"),
+        pytest.param(["-m", "lateral", "tests"], {"conformance": 751, "lab": 1, "unit": 1}, id="all paths with -m"),
     ],
 )
 def test_collection(clone: pytest.Pytester, arguments: Sequence[str], folders: dict[str, int]) -> None:
@@ -55,7 +55,7 @@ def test_collection(clone: pytest.Pytester, arguments: Sequence[str], folders: d
 def test_folder_as_an_option(clone: pytest.Pytester, tmp_path_factory: pytest.TempPathFactory, option: str) -> None:
     """An existing folder as an option's value is neither taken for the project's root nor collected."""
     elsewhere = str(tmp_path_factory.mktemp("elsewhere"))
-    assert collected(clone, ["-m", "lateral", option, elsewhere]) == {"conformance": 743}
+    assert collected(clone, ["-m", "lateral", option, elsewhere]) == {"conformance": 751}
     result = clone.runpytest("--collect-only", "-q", "-m", "tutorial", option, elsewhere)
     result.stdout.fnmatch_lines(["tests/conformance/test_loot.py::test_rogue_reads_nothing"])
     result = clone.runpytest("--collect-only", option, elsewhere, "tests/unit")

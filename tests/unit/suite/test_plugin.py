@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from collections.abc import Sequence
 from importlib import resources
@@ -111,7 +112,7 @@ def test_exit_status(suite: pytest.Pytester, assessment: str, status: int, outco
     """0 only when all is proven well, 1 for any violation, 10 when something is merely unproven."""
     result = run(suite, assessment=assessment)
     assert result.ret == status
-    result.assert_outcomes(**outcomes, deselected=669)
+    result.assert_outcomes(**outcomes, deselected=677)
 
 
 @pytest.mark.parametrize(
@@ -140,7 +141,7 @@ def test_exit_status_of_a_journey(suite: pytest.Pytester, journeys: str, status:
     """A step that the policies break is a violation; one that never worked proves nothing, and neither does silence."""
     result = run(suite, assessment=journeys, selected="test_journey and login")
     assert result.ret == status
-    result.assert_outcomes(**outcomes, deselected=740)
+    result.assert_outcomes(**outcomes, deselected=748)
 
 
 def test_junit_of_a_journey(suite: pytest.Pytester) -> None:
@@ -240,10 +241,10 @@ def test_junit_properties(suite: pytest.Pytester) -> None:
 def test_junit_of_everything(suite: pytest.Pytester) -> None:
     """The whole suite has a case of its own for each flow and phase, named in ASCII, without anything that changes."""
     result = run(suite, selected="test")
-    result.assert_outcomes(passed=743)
+    result.assert_outcomes(passed=751)
     assert "the exit status speaks" not in result.stdout.str()
     found = cases(suite)
-    assert len(found) == 743
+    assert len(found) == 751
     assert all(f"{group}{name}".isascii() for group, name in found)
     assert all(group.count(".") == 2 for group, _ in found)
 
@@ -326,7 +327,7 @@ def test_measurement_that_fails(suite: pytest.Pytester) -> None:
     """)
     result = suite.runpytest("-m", "lateral", "--lateral-policies", "none", "-k", "user-db")
     assert result.ret == 10
-    result.assert_outcomes(errors=74, deselected=669)
+    result.assert_outcomes(errors=74, deselected=677)
     assert result.stdout.str().count("the API refused the namespace sock-shop") == 1
     assert all(case.find("error") is not None for case in cases(suite).values())
 
@@ -454,7 +455,7 @@ def test_tutorial(suite: pytest.Pytester) -> None:
     """-m tutorial takes the tutorial's story alone: rogue and user at user-db, the loot, the journey and the canary."""
     suite.makeconftest(CONFTEST.replace("{arguments}", ""))
     result = suite.runpytest("-m", "tutorial", "-v", "--lateral-policies", "none")
-    result.assert_outcomes(passed=32, deselected=711)
+    result.assert_outcomes(passed=32, deselected=719)
     result.stdout.fnmatch_lines(
         [
             f"*::test_enforced[[]DENY-{ROGUE}[]] CONTAINED*",
@@ -527,9 +528,9 @@ def test_entry_point_is_on_record(suite: pytest.Pytester) -> None:
         (["--lateral-policies", "no/such/file.yaml"], "*no/such/file.yaml*"),
         (["--lateral-cluster", "cloud"], "*invalid choice: 'cloud'*"),
         (["--lateral-settle", "0"], "*expected a number of seconds above 0, found '0'*"),
-        (["--lateral-settle", "soon"], "*expected a number of seconds above 0, found 'soon'*"),
+        (["--lateral-settle", "soon"], "*expected a number of seconds, found 'soon'*"),
         (["--lateral-reports", "/proc/nowhere"], "*reports can't be written to /proc/nowhere*"),
-        (["-n", "2"], "*can't be distributed yet*"),
+        (["--lateral-window", "-1"], "*expected a number of seconds, found '-1'*"),
     ],
 )
 def test_bad_configuration(suite: pytest.Pytester, options: Sequence[str], message: str) -> None:
@@ -537,7 +538,7 @@ def test_bad_configuration(suite: pytest.Pytester, options: Sequence[str], messa
     (suite.path / "reports").mkdir()
     (suite.path / "reports" / "junit.xml").write_text("stale")
     result = run(suite, *options, selected=ROGUE)
-    refused_by_pytest = "--lateral-cluster" in options or "--lateral-settle" in options
+    refused_by_pytest = bool({"--lateral-cluster", "--lateral-settle", "--lateral-window"} & set(options))
     assert (suite.path / "reports" / "junit.xml").exists() == (refused_by_pytest or "--lateral-reports" in options)
     assert result.ret == 4
     result.stderr.fnmatch_lines([message])
@@ -545,14 +546,97 @@ def test_bad_configuration(suite: pytest.Pytester, options: Sequence[str], messa
     assert "Traceback" not in result.stdout.str() + result.stderr.str()
 
 
-def test_workers_measure_nothing(suite: pytest.Pytester) -> None:
-    """Where the suite reaches xdist's workers among other tests, its items are errors and no lab is started."""
-    (suite.path / "conformance").rename(suite.path / "claims")
-    suite.makeconftest(ANY_MACHINE)
-    result = suite.runpytest_subprocess("-n", "1", "-k", ROGUE)
-    assert result.ret == 1
-    result.assert_outcomes(errors=2)
-    result.stdout.fnmatch_lines(["*can't be distributed yet*"])
+MEASURED = """
+    import contextlib
+
+    from lateral import run
+    from lateral.errors import ClusterError, ConfigurationError
+    from lateral.providers import lab
+    from suite.synthetic import IGNORED, IN_FORCE, LOOT, Outcome, Phase, assess, journey
+
+    BASELINE, ENFORCED, RESTORED = Phase
+
+    def measure(cluster, topology, policies, *, progress, settle):
+        progress("measured at once")
+        {trouble}
+        return assess(topology.flows(), loot=LOOT, {arguments})
+
+    lab.check = lambda fault: None
+    lab.lab = lambda fault, progress: contextlib.nullcontext()
+    run.measure = measure
+"""
+"""A measurement that is made up, for whichever process measures."""
+
+
+def told(suite: pytest.Pytester, result: pytest.RunResult) -> tuple[object, ...]:
+    """What a run comes to: status, outcomes, the summary's last line, and the report without what changes by itself."""
+    report = (suite.path / "reports" / "junit.xml").read_text()
+    still = re.sub(r'(time|timestamp)="[^"]*"', "", report)
+    [counts] = [line for line in result.outlines if "flows: " in line] or [""]
+    outcomes = {outcome: count for outcome, count in result.parseoutcomes().items() if outcome != "deselected"}
+    return result.ret, outcomes, counts, still
+
+
+@pytest.mark.parametrize(
+    ("arguments", "trouble", "status"),
+    [
+        pytest.param("", "", 0, id="all well"),
+        pytest.param(f"odd={{'{ROGUE}': {{ENFORCED: Outcome.OPEN}}}}", "", 1, id="one exposed"),
+        pytest.param(f"odd={{'{ROGUE}': {{ENFORCED: Outcome.REFUSED}}}}", "", 10, id="one unproven"),
+        pytest.param("", "raise ClusterError('the API is gone')", 10, id="nothing measured"),
+    ],
+)
+def test_distributed_as_in_one_process(suite: pytest.Pytester, arguments: str, trouble: str, status: int) -> None:
+    """With workers the run measures once, and its verdicts, ids, exit status and report are those of one process."""
+    suite.makeconftest(MEASURED.replace("{arguments}", arguments).replace("{trouble}", trouble))
+    options = ("-m", "lateral", "--lateral-policies", "none", "-k", "user-db")
+    alone = suite.runpytest_subprocess(*options)
+    shared = suite.runpytest_subprocess(*options, "-n", "2")
+    assert alone.ret == status
+    assert told(suite, shared) == told(suite, alone) or trouble
+    assert shared.ret == status
+    assert shared.stdout.str().count("measured at once") == 1
+    assert all(case.find("error") is not None for case in cases(suite).values()) == bool(trouble)
+
+
+def test_distributed_configuration_error(suite: pytest.Pytester) -> None:
+    """What can't be done as asked ends with status 4 where tests are distributed, too."""
+    suite.makeconftest(MEASURED.replace("{arguments}", "").replace("{trouble}", "raise ConfigurationError('no, no')"))
+    result = suite.runpytest_subprocess("-m", "lateral", "--lateral-policies", "none", "-k", ROGUE, "-n", "2")
+    assert result.ret == 4
+    assert "no, no" in result.stdout.str() + result.stderr.str()
+    assert not (suite.path / "reports" / "junit.xml").exists()
+
+
+def test_workers_without_the_suite_measure_nothing(suite: pytest.Pytester) -> None:
+    """Where no test of the suite was selected, distributing costs no measurement."""
+    suite.makeconftest(MEASURED.replace("{arguments}", "").replace("{trouble}", ""))
+    suite.makepyfile(test_other="def test_other():\n    pass")
+    result = suite.runpytest_subprocess("-n", "1", "test_other.py")
+    result.assert_outcomes(passed=1)
+    assert "measured at once" not in result.stdout.str()
+
+
+def test_a_worker_that_dies_proves_nothing(suite: pytest.Pytester) -> None:
+    """A test whose worker is gone is an error, and no violation."""
+    suite.makeconftest(
+        MEASURED.replace("{arguments}", "").replace("{trouble}", "")
+        + """
+    import os
+
+    import pytest
+
+    @pytest.fixture(autouse=True)
+    def deadly(request):
+        if "test_enforced" in request.node.name and "rogue.default" in request.node.name:
+            os._exit(3)
+    """
+    )
+    options = ("-m", "lateral", "--lateral-policies", "none", "-k", ROGUE, "-n", "1", "--max-worker-restart", "0")
+    result = suite.runpytest_subprocess(*options)
+    assert result.ret != 0
+    dead = cases(suite).get(ENFORCED_CASE)
+    assert dead is None or dead.find("error") is not None or dead.find("failure") is not None
 
 
 def test_machine_that_allows_no_lab(suite: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -647,5 +731,5 @@ def test_installed_suite(suite: pytest.Pytester) -> None:
     suite.makeconftest(CONFTEST.replace("{arguments}", ""))
     arguments = ("-m", "lateral", "--lateral-policies", "none", "-k", ROGUE)
     result = suite.runpytest("--pyargs", "lateral.conformance", *arguments)
-    result.assert_outcomes(passed=2, deselected=741)
+    result.assert_outcomes(passed=2, deselected=749)
     assert ENFORCED_CASE in cases(suite)
