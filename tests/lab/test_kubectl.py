@@ -175,7 +175,7 @@ def test_a_watch_shows_changes_as_rows(trial: Trial) -> None:
 
 def test_describe_tells_all_there_is(trial: Trial) -> None:
     described = trial.says("describe", "pod", "web")
-    assert re.search(r"Node: +lab-node/10\.100\.0\.1\n", described)
+    assert re.search(r"Node: +(lab-node/10\.100\.0\.1|lab-node-2/10\.100\.0\.2)\n", described)
     assert re.search(r"Normal +Started .* Started container main", described)
     assert re.search(r"Endpoints: +10\.101\.\d+\.\d+:8080\n", trial.says("describe", "svc", "web"))
     node = trial.kubectl.says("describe", "node")
@@ -363,16 +363,15 @@ def test_a_port_forward_carries_many_transfers_at_once(trial: Trial, target: str
 
 
 def test_a_cordoned_node_takes_no_pods(trial: Trial) -> None:
-    node = trial.kubectl.says("get", "nodes", "-o", "name").strip()
-    trial.kubectl.says("cordon", node)
+    nodes = trial.kubectl.says("get", "nodes", "-o", "name").split()
+    trial.kubectl.says("cordon", *nodes)
     try:
-        (row,) = trial.kubectl.table("get", "nodes")
-        assert row[1] == "Ready,SchedulingDisabled"
+        assert [row[1] for row in trial.kubectl.table("get", "nodes")] == ["Ready,SchedulingDisabled"] * 2
         trial.apply(pod("waiting", "sleep", "infinity"))
         until("the reason", lambda: "unschedulable" in trial.says("describe", "pod", "waiting"), timeout=SECONDS)
         assert trial.states()["waiting"][1] == "Pending"
     finally:
-        trial.kubectl.says("uncordon", node)
+        trial.kubectl.says("uncordon", *nodes)
     trial.ready("waiting")
     assert (
         'pod "waiting" force deleted'

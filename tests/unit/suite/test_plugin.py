@@ -222,6 +222,10 @@ def test_junit_properties(suite: pytest.Pytester) -> None:
         "lateral.outcome.ClusterIP": "DROPPED",
         "lateral.outcome.pod-IP": "DROPPED",
         "lateral.latency_ms": "2.5",
+        "lateral.dials": "8",
+        "lateral.dials.agreeing": "8",
+        "lateral.delay_s": "0.000",
+        "lateral.leak_bound": "0.375",
         "lateral.verdict": "CONTAINED",
         "lateral.reason": "open before, closed in 8 of 8 dials under the policies (in force after 1.2 s), open again",
     }
