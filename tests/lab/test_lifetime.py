@@ -48,9 +48,13 @@ class Tree:
     namespaces: frozenset[str]
 
     def left(self) -> list[str]:
-        """Processes of the lab that still run, and namespaces that a process is still in."""
+        """Processes of the lab that still run, and namespaces that a process is still in.
+
+        A process that was started since is another's: the kernel gives a namespace's number again.
+        """
         processes = [f"process {pid}" for pid, started in self.processes if _started(pid) == started]
-        used = {name for pid in _processes() if _started(pid) for name in _namespaces(pid)}
+        newest = max(int(started) for _, started in self.processes)
+        used = {name for pid in _processes() if int(_started(pid) or newest + 1) <= newest for name in _namespaces(pid)}
         return processes + sorted(self.namespaces & used)
 
 

@@ -24,7 +24,7 @@ from lateral.lab.store import Object, Store
 
 LIMIT = 60.0
 """Seconds for one scenario."""
-PATIENCE = 0.6
+PATIENCE = 1.0
 """Seconds without an answer that count as a drop."""
 
 Port = tuple[str, int]
