@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests import estate
@@ -72,6 +73,30 @@ def test_probes_that_are_cut_prove_nothing(lab: Lab, tmp_path: Path) -> None:
     assert not TRUTHS["none"].wrong(seen)
     assert seen.having(Verdict.UNPROVEN)
     assert not left_over(lab)
+
+
+def test_a_pod_that_is_evicted_during_the_sweep_leaves_its_paths_unproven(lab: Lab, tmp_path: Path) -> None:
+    """Of a target that another pod has taken the place of, nothing is concluded; all else is decided."""
+    found = estate.write(tmp_path)
+
+    def evict(line: str) -> None:
+        if line.startswith("policies in force"):
+            [pod] = [one for one in lab.cluster.list("v1", "Pod", estate.NAME) if is_store(one)]
+            lab.cluster.delete({"apiVersion": "v1", "kind": "Pod", **pod})
+
+    assessment = run.measure(lab.cluster, found.topology, found.policies, progress=evict, settle=8.0, wait_gone=True)
+    seen = Measured(assessment, {finding.flow.id: finding for finding in judge(assessment)})
+    concerned = {flow for flow, finding in seen.findings.items() if "store.estate" in (finding.flow.source.id, flow)}
+    concerned |= {flow for flow in seen.findings if "-to-store.estate" in flow}
+    assert seen.having(Verdict.UNPROVEN) >= concerned & seen.denied()
+    assert seen.having(Verdict.UNPROVEN) <= concerned
+    assert not TRUTHS["none"].wrong(seen)
+    assert not left_over(lab)
+
+
+def is_store(pod: dict[str, Any]) -> bool:
+    """Whether it is the store's own pod, and no twin."""
+    return str(pod["metadata"]["name"]).startswith("store-")
 
 
 def test_an_api_that_stays_away_ends_the_run_with_its_word(lab: Lab, tmp_path: Path) -> None:
