@@ -109,10 +109,10 @@ def test_what_passes_is_tried_again(server: Server, connection: Connection, trou
 
 
 def test_what_does_not_pass_is_given_up(server: Server, connection: Connection) -> None:
-    server.planned = [(503, b'{"message": "etcd is down"}')] * 5
+    server.planned = [(503, b'{"message": "etcd is down"}')] * 8
     with pytest.raises(ApiError, match="etcd is down"):
         connection.request("GET", "/api/v1/pods")
-    server.planned = [None] * 5
+    server.planned = [None] * 8
     with pytest.raises(TransportError):
         connection.request("GET", "/api/v1/pods")
 

@@ -10,7 +10,7 @@ import pytest
 
 from lateral import topology as topologies
 from lateral.errors import ClusterError, ConfigurationError
-from lateral.model import Assessment, Outcome, Phase, SourceKind, Via
+from lateral.model import Assessment, Expectation, Outcome, Phase, SourceKind, Verdict, Via
 from lateral.policy import PolicySet
 from lateral.resources import RUN_LABEL
 from lateral.run import measure
@@ -41,11 +41,21 @@ def topology() -> Topology:
 
 
 def run(
-    api_faults: Faults, topology: Topology, policies: PolicySet = DENY_ALL
+    api_faults: Faults,
+    topology: Topology,
+    policies: PolicySet = DENY_ALL,
+    under: Callable[[SimulatedApi], object] = lambda _: None,
 ) -> tuple[Assessment, SimulatedApi, list[str]]:
+    """A run, what the cluster was, and what was said; `under` happens once the policies have been shown."""
     cluster, api = simulated(api_faults)
     said: list[str] = []
-    return measure(cluster, topology, policies, progress=said.append, settle=0.3), api, said
+
+    def progress(line: str) -> None:
+        said.append(line)
+        if line.startswith("policies in force"):
+            under(api)
+
+    return measure(cluster, topology, policies, progress=progress, settle=0.3), api, said
 
 
 def outcomes(assessment: Assessment, phase: Phase) -> Counter[tuple[str, Outcome]]:
@@ -138,42 +148,26 @@ def test_the_canary_is_flipped_without_policies_too(topology: Topology) -> None:
     assert {outcome for _, outcome in outcomes(assessment, Phase.ENFORCED)} == {Outcome.OPEN}
 
 
-def during_the_enforced_sweep(faults: Faults, happen: Callable[[SimulatedApi], None]) -> Faults:
-    """Have something happen once the policies have been proven and most of the sweep is over."""
-    execs: list[str] = []
-
-    def look(api: SimulatedApi) -> None:
-        applied = ("NetworkPolicy", "sock-shop", "deny-all") in api.objects
-        execs.extend(["under the policies"] * applied)
-        if applied and len(execs) == 16:
-            happen(api)
-
-    faults.before_exec = look
-    return faults
-
-
 def test_an_engine_that_dies_during_the_sweep_is_noticed(topology: Topology) -> None:
     faults = Faults()
-    assessment, _, _ = run(
-        during_the_enforced_sweep(faults, lambda _: setattr(faults, "ignores_policies", True)), topology
-    )
+    assessment, _, _ = run(faults, topology, under=lambda _: setattr(faults, "ignores_policies", True))
     assert not assessment.enforcement.proven
     assert "didn't hold during the sweep: its closed port was OPEN" in assessment.enforcement.detail
 
 
 def test_a_network_that_loses_what_no_policy_denies_is_noticed(topology: Topology) -> None:
     faults = Faults()
-    assessment, _, _ = run(during_the_enforced_sweep(faults, lambda _: faults.lossy.add("client")), topology)
+    assessment, _, _ = run(faults, topology, under=lambda _: faults.lossy.add("client"))
     assert not assessment.enforcement.proven
     assert "open port was DROPPED during the sweep: no policy did that" in assessment.enforcement.detail
 
 
 def test_a_canary_that_cant_be_looked_at_proves_nothing(topology: Topology) -> None:
     faults = Faults()
-    assessment, _, _ = run(during_the_enforced_sweep(faults, lambda _: faults.broken_probes.add("client")), topology)
+    assessment, _, _ = run(faults, topology, under=lambda _: faults.broken_probes.add("client"))
     assert not assessment.enforcement.proven
     assert not assessment.enforcement.ignored
-    assert "canar" in assessment.enforcement.detail
+    assert "could not be looked at during the sweep" in assessment.enforcement.detail
 
 
 FOREIGN = {**DENY_ALL.documents[0], "metadata": {"name": "foreign", "namespace": "sock-shop", "uid": "u"}}
@@ -199,7 +193,7 @@ FOREIGN = {**DENY_ALL.documents[0], "metadata": {"name": "foreign", "namespace":
 def test_policies_that_change_during_the_sweep_are_noticed(
     happen: Callable[[SimulatedApi], None], told: str, topology: Topology
 ) -> None:
-    assessment, _, _ = run(during_the_enforced_sweep(Faults(), happen), topology)
+    assessment, _, _ = run(Faults(), topology, under=happen)
     assert not assessment.enforcement.proven
     assert assessment.enforcement.detail == told
 
@@ -340,3 +334,79 @@ def pod(namespace: str, name: str, labels: dict[str, str] | None = None) -> dict
         "metadata": {"name": name, "namespace": namespace, "labels": labels or {}},
         "spec": {"containers": [{"name": "main"}]},
     }
+
+
+def test_a_node_whose_agent_enforces_nothing_is_named(topology: Topology) -> None:
+    """Each node has an agent of its own: one that is dead leaves nothing proven, and the cluster isn't accused."""
+    assessment, _, _ = run(Faults(ignoring={"node-b"}), topology)
+    assert not assessment.enforcement.proven
+    assert not assessment.enforcement.ignored
+    assert "node node-b: port 8080 OPEN" in assessment.enforcement.detail
+
+
+def test_canaries_stand_on_every_node(topology: Topology) -> None:
+    """A server and a client on each node that a source or a target is on; each node's closed ports are on record."""
+    servers: set[str] = set()
+
+    def look(api: SimulatedApi) -> None:
+        servers.update(
+            f"{pod['metadata']['name'].rpartition('-')[0]} on {pod['spec']['nodeName']}"
+            for pod in api.pods()
+            if pod["metadata"]["namespace"].startswith("canary-")
+        )
+
+    assessment, _, _ = run(Faults(), topology, under=look)
+    assert servers >= {f"{role} on {node}" for role in ("server", "client") for node in ("node-a", "node-b")}
+    assert set(assessment.enforcement.nodes) == {"node-a", "node-b"}
+    assert {one.closed for one in assessment.enforcement.nodes.values()} == {((Outcome.DROPPED, "timeout"),)}
+    assert {check.verdict for check in assessment.traits} == {Verdict.CONTAINED}
+
+
+def test_a_target_that_is_dead_has_no_pulse(topology: Topology) -> None:
+    """Targets that nobody may reach are asked by port-forward, and a silent one is told of."""
+    assessment, _, _ = run(Faults(dead={"queue-master-"}), topology)
+    pulses = assessment.sweeps[Phase.ENFORCED].pulses
+    assert not pulses["queue-master.sock-shop:80/TCP"].alive
+    assert pulses["rabbitmq.sock-shop:9090/TCP"].alive
+    assert pulses["rabbitmq.sock-shop:15672/TCP"].alive
+
+
+def test_under_the_policies_every_address_is_dialled_several_times(topology: Topology) -> None:
+    """Several samples of each address, spread over time and counted from when the policies were accepted."""
+    assessment, _, _ = run(Faults(), topology)
+    for observation in assessment.sweeps[Phase.ENFORCED].observations.values():
+        moments: dict[str, list[float]] = {}
+        for one in observation.samples:
+            moments.setdefault(one.address, []).append(one.at)
+        assert min(map(len, moments.values())) >= 4
+        assert all(max(found) - min(found) > 0.9 for found in moments.values())
+
+
+def test_what_contradicts_is_dialled_many_more_times(topology: Topology) -> None:
+    """A denied path that is open is dialled again and again, and nothing that was seen before is forgotten."""
+    assessment, _, _ = run(Faults(), topology, NO_POLICIES)
+    denied = [flow.id for flow in assessment.flows if flow.expectation is Expectation.DENY]
+    seen = assessment.sweeps[Phase.ENFORCED].observations
+    assert all(len(seen[flow].samples) >= 4 + 8 for flow in denied)
+
+
+def test_new_pods_tell_what_they_reach_from_their_first_moment(topology: Topology) -> None:
+    """Each attacker has a new pod that dials what is denied to it, from its own command."""
+    assessment, _, _ = run(Faults(), topology)
+    sources = {flow.source.id for flow in assessment.flows if flow.id in assessment.newcomers}
+    assert sources == {source.id for source in topology.attackers}
+    for flow in assessment.flows:
+        if flow.id in assessment.newcomers and flow.target.namespace == "sock-shop":
+            samples = assessment.newcomers[flow.id].samples
+            assert min(one.at for one in samples) == 0.0
+            assert {one.outcome for one in samples} == {Outcome.DROPPED}
+
+
+@pytest.mark.parametrize("spoil", [lambda log: log[: len(log) // 2], lambda _: ""])
+def test_a_new_pods_log_that_isnt_whole_tells_nothing(
+    topology: Topology, spoil: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Half a log is no sign of a closed path."""
+    monkeypatch.setattr("lateral.newcomer._TIMEOUT", 0.3)
+    assessment, _, _ = run(Faults(logged=spoil), topology)
+    assert {one.outcome for seen in assessment.newcomers.values() for one in seen.samples} == {Outcome.INCONCLUSIVE}
