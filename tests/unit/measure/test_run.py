@@ -410,3 +410,10 @@ def test_a_new_pods_log_that_isnt_whole_tells_nothing(
     monkeypatch.setattr("lateral.newcomer._TIMEOUT", 0.3)
     assessment, _, _ = run(Faults(logged=spoil), topology)
     assert {one.outcome for seen in assessment.newcomers.values() for one in seen.samples} == {Outcome.INCONCLUSIVE}
+
+
+def test_what_was_never_open_isnt_waited_for(topology: Topology) -> None:
+    """After the policies a path is waited for until it is open again, unless it wasn't open before them."""
+    cluster, api = simulated(Faults(lossy={"rogue-"}))
+    measure(cluster, topology, NO_POLICIES, progress=lambda _: None, settle=600.0)
+    assert not any(kind == "Pod" and namespace == "sock-shop" for kind, namespace, _ in api.objects)
