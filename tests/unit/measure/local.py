@@ -21,7 +21,8 @@ FACTS = ClusterFacts("here", "v1.32.0", "test")
 class LocalSocket:
     """A command's streams as the numbered channels of a WebSocket."""
 
-    def __init__(self, argv: list[str], env: Mapping[str, str]) -> None:
+    def __init__(self, argv: list[str], env: Mapping[str, str], heard: list[bytes]) -> None:
+        self._heard = heard
         self._ended = False
         self._status = {"status": "Success"}
         self._process: subprocess.Popen[bytes] | None = None
@@ -35,6 +36,7 @@ class LocalSocket:
 
     def send(self, message: bytes) -> None:
         assert message[0] == 0
+        self._heard.append(message[1:])
         if self._process is not None:
             assert self._process.stdin is not None
             try:
@@ -88,6 +90,7 @@ class LocalApi:
 
     def __init__(self, env: Mapping[str, str] | None = None) -> None:
         self.commands: list[list[str]] = []
+        self.heard: list[bytes] = []
         self._env = dict(os.environ if env is None else env)
         self.expected: list[str] = []
 
@@ -104,11 +107,17 @@ class LocalApi:
     def text(self, path: str, query: Mapping[str, str] | None = None) -> str:
         raise AssertionError(f"unplanned text of {path} {query}")
 
+    @property
+    def origins(self) -> list[str]:
+        """The ports that datagrams were to come from."""
+        lines = (line.split() for line in b"".join(self.heard).decode().splitlines())
+        return [line[6] for line in lines if len(line) == 9 and line[5] == "udp"]
+
     def websocket(self, path: str, query: Iterable[tuple[str, str]]) -> LocalSocket:
         assert path == "/api/v1/namespaces/default/pods/here/exec"
         argv = [value for name, value in query if name == "command"]
         self.commands.append(argv)
-        return LocalSocket(argv, self._env)
+        return LocalSocket(argv, self._env, self.heard)
 
     def watch(self, path: str, query: Mapping[str, str]) -> Iterator[Any]:
         raise AssertionError(f"unplanned watch of {path} {query}")

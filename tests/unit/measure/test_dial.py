@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import resource
 import shutil
+import time
 from pathlib import Path
 
 import pytest
@@ -128,3 +130,46 @@ def test_a_silence_that_wasnt_waited_for_in_time_is_inconclusive(
     [sample] = Prober(cluster, connect_timeout=2.0).probe("default", "here", [dial(80, Speaks.HTTP)])
     assert sample.outcome is outcome
     assert ("the probe stalled: it waited 4000 ms" in sample.detail) == (outcome is Outcome.INCONCLUSIVE)
+
+
+def test_more_dials_than_descriptors_take_turns(listener: dict[str, int], silent: int) -> None:
+    """Where a pod may open few sockets its dials wait for each other, and no limit passes for a closed path."""
+    cluster, _ = local()
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (128, hard))
+    try:
+        samples = Prober(cluster, connect_timeout=0.6, reply_timeout=0.4).probe(
+            "default", "here", [dial(port, Speaks.HTTP) for _ in range(150) for port in (listener["http"], silent)]
+        )
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert seen(samples) == [(Outcome.OPEN, True), (Outcome.DROPPED, False)] * 150
+
+
+def test_many_dials_at_once_share_one_timeout(silent: int) -> None:
+    """A closed path costs its timeout once, however many are dialled."""
+    cluster, _ = local()
+    prober = Prober(cluster, connect_timeout=0.6, reply_timeout=0.4)
+    samples = prober.probe("default", "here", [dial(silent, Speaks.HTTP) for _ in range(1600)])
+    assert {sample.outcome for sample in samples} == {Outcome.DROPPED}
+    assert max(sample.at for sample in samples) - min(sample.at for sample in samples) < 0.6
+
+
+def test_times_count_from_the_epoch_and_are_never_too_early(listener: dict[str, int]) -> None:
+    """A sample's time is when its dial began, or a little later, on the caller's clock."""
+    cluster, _ = local()
+    late = Dial(LOOPBACK, listener["http"], Protocol.TCP, Speaks.HTTP, Via.POD, delay=0.4)
+    epoch = time.monotonic()
+    first, second = Prober(cluster).probe("default", "here", [dial(listener["http"], Speaks.HTTP), late], epoch)
+    ended = time.monotonic() - epoch
+    assert 0.0 < first.at < second.at < ended
+    assert second.at - first.at >= 0.39
+
+
+def test_datagrams_come_from_ports_of_their_own(listener: dict[str, int]) -> None:
+    """What was once answered is let through for a while: no dial may pass for an earlier one."""
+    cluster, api = local()
+    prober = Prober(cluster)
+    for _ in range(2):
+        prober.probe("default", "here", [dial(listener["dns"], Speaks.DNS, Protocol.UDP) for _ in range(3)])
+    assert len(set(api.origins)) == 6
