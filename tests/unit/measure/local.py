@@ -125,6 +125,9 @@ class LocalApi:
     def abandon(self, why: str) -> None:
         raise AssertionError(f"unplanned end: {why}")
 
+    def refusing(self, why: str) -> contextlib.AbstractContextManager[None]:
+        raise AssertionError(f"unplanned end: {why}")
+
     def break_streams(self) -> None:
         """No test leaves one open."""
 

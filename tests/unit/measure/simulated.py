@@ -10,11 +10,13 @@ import json
 import socket
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 from lateral.cluster import Cluster
 from lateral.connection import ApiError
+from lateral.errors import ProviderError
 from lateral.model import ClusterFacts
 
 from .simulated_shop import SimulatedForward, SimulatedShop
@@ -70,6 +72,8 @@ class SimulatedApi:
         self.objects: dict[tuple[str, str, str], Object] = {}
         self.deleted: list[tuple[str, str, str]] = []
         self.streams_broken = False
+        self.refused = ""
+        """Why nothing may be asked at present."""
         self.shop = SimulatedShop()
         self.streams: list[tuple[str, bool]] = []
         """Pods that a stream was opened to, and whether there were policies then."""
@@ -88,6 +92,14 @@ class SimulatedApi:
 
     def break_streams(self) -> None:
         self.streams_broken = True
+
+    @contextmanager
+    def refusing(self, why: str) -> Iterator[None]:
+        self.refused = why
+        try:
+            yield
+        finally:
+            self.refused = ""
 
     def close(self) -> None:
         """Nothing is held."""
@@ -162,6 +174,8 @@ class SimulatedApi:
                 lambda hello: b"" if pod.startswith(tuple(self.faults.dead)) else answer("tcp", hello), int(port)
             )
         assert kind == "exec", path
+        if self.refused:
+            raise ProviderError(self.refused)
         self.faults.before_exec(self)
         argv = [value for name, value in query if name == "command"]
         return SimulatedExec(self, self._get("Pod", namespace, pod), argv)

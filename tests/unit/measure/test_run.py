@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -417,3 +418,18 @@ def test_what_was_never_open_isnt_waited_for(topology: Topology) -> None:
     cluster, api = simulated(Faults(lossy={"rogue-"}))
     measure(cluster, topology, NO_POLICIES, progress=lambda _: None, settle=600.0)
     assert not any(kind == "Pod" and namespace == "sock-shop" for kind, namespace, _ in api.objects)
+
+
+def test_a_run_that_fails_doesnt_wait_for_what_it_waited_for(topology: Topology) -> None:
+    """Whatever ends a run, its canaries are not waited for any longer."""
+
+    def interrupt(line: str) -> None:
+        if line.startswith("baseline sweep"):
+            raise KeyboardInterrupt
+
+    cluster, api = simulated(Faults(ignores_policies=True))
+    began = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        measure(cluster, topology, DENY_ALL, progress=interrupt, settle=600.0)
+    assert time.monotonic() - began < 60.0
+    assert not any(namespace == "sock-shop" for _, namespace, _ in api.objects)
