@@ -26,11 +26,10 @@ def window(
     newcomer: str,
     lateral_assessment: Assessment,
     lateral_findings: Mapping[str, Finding],
-    lateral_window: float,
     request: pytest.FixtureRequest,
 ) -> Window:
     """How long the newcomer got through; where nothing can be told of that, it is an error."""
-    found = judge_window(lateral_assessment, lateral_findings, newcomer, lateral_window)
+    found = judge_window(lateral_assessment, lateral_findings, newcomer)
     request.node.user_properties += [("lateral.window", found.reason), ("lateral.window_s", f"{found.seconds:.3f}")]
     if found.verdict is Verdict.UNPROVEN:
         raise UnprovenError(f"UNPROVEN new pod of {newcomer}: {found.reason}")

@@ -137,6 +137,21 @@ async def test_the_hosts_folders_are_out_of_sight(node: Node) -> None:
     assert await node.shell("cat /etc/passwd /etc/group") == "".join(list(rootfs.ACCOUNTS.values())[:2])
 
 
+@in_node
+async def test_what_a_package_manager_replaces_is_copied(node: Node) -> None:
+    """A view of a file that is replaced meanwhile could be shown to no container that starts later."""
+    files = _configuration()
+    assert files
+    for file in files:
+        assert await node.shell(f"cat {file} | cksum; grep -c ' {file} ' /proc/self/mounts") == (
+            f"{await node.shell(f'cksum < {file}')}0\n"
+        )
+
+
+def _configuration() -> list[str]:
+    return [tree for tree in rootfs.shared_trees() if tree.startswith("/etc/") and Path(tree).is_file()]
+
+
 def _names(folder: str) -> list[str]:
     return [path.name for path in Path(folder).iterdir()]
 

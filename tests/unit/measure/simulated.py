@@ -57,6 +57,8 @@ class Faults:
     """Names of what the API's validation refuses."""
     refuses: str = ""
     """A kind that can't be created."""
+    refused_pods: tuple[str, ...] = ()
+    """Pods, by the start of their names, that can't be created."""
     dead: set[str] = field(default_factory=set)
     """Pods, by the start of their names, that say nothing to a port-forward."""
     logged: Callable[[str], str] = lambda log: log
@@ -128,7 +130,8 @@ class SimulatedApi:
                     raise ApiError("the cluster's API refused it: no such protocol", 422)
                 return copy.deepcopy(body)
             assert query == {"fieldValidation": "Strict"}
-            if kind == self.faults.refuses:
+            name = body["metadata"]["name"]
+            if kind == self.faults.refuses or (kind == "Pod" and name.startswith(self.faults.refused_pods)):
                 raise ApiError(f"the cluster's API refused a {kind}: quota exceeded", 403)
             if (kind, namespace, body["metadata"]["name"]) in self.objects:
                 raise ApiError("already exists", 409)

@@ -15,6 +15,8 @@ from lateral.model import Assessment, Expectation, Outcome, Phase, SourceKind, V
 from lateral.policy import PolicySet
 from lateral.resources import RUN_LABEL
 from lateral.run import measure
+from lateral.verdict import judge
+from lateral.window import judge_window
 
 from .simulated import Faults, SimulatedApi, by_kind, simulated
 
@@ -394,13 +396,35 @@ def test_what_contradicts_is_dialled_many_more_times(topology: Topology) -> None
 def test_new_pods_tell_what_they_reach_from_their_first_moment(topology: Topology) -> None:
     """Each attacker has a new pod that dials what is denied to it, from its own command."""
     assessment, _, _ = run(Faults(), topology)
-    sources = {flow.source.id for flow in assessment.flows if flow.id in assessment.newcomers}
-    assert sources == {source.id for source in topology.attackers}
+    assert set(assessment.newcomers) == {source.id for source in topology.attackers}
     for flow in assessment.flows:
-        if flow.id in assessment.newcomers and flow.target.namespace == "sock-shop":
-            samples = assessment.newcomers[flow.id].samples
-            assert min(one.at for one in samples) == 0.0
+        if flow.source.id not in assessment.newcomers:
+            continue
+        newcomer = assessment.newcomers[flow.source.id]
+        samples = newcomer.arrived[flow.id].samples
+        assert min(one.at for one in samples) == 0.0
+        if flow.control:
+            assert {one.outcome for one in samples} == {Outcome.OPEN}
+        elif flow.target.namespace == "sock-shop":
             assert {one.outcome for one in samples} == {Outcome.DROPPED}
+        if flow.expectation is Expectation.DENY:
+            assert {one.outcome for one in newcomer.restored[flow.id].samples} == {Outcome.OPEN}
+        assert newcomer.node in ("node-a", "node-b")
+
+
+def test_an_allowed_window_is_dialled_around_its_end(topology: Topology) -> None:
+    """New pods dial just before what is allowed them ends, and again behind it."""
+    cluster, _ = simulated()
+    assessment = measure(cluster, topology, DENY_ALL, progress=lambda _: None, settle=0.3, window=5.0)
+    assert assessment.window == 5.0
+    moments = {
+        one.at
+        for newcomer in assessment.newcomers.values()
+        for seen in newcomer.arrived.values()
+        for one in seen.samples
+    }
+    assert any(4.5 <= moment < 5.0 for moment in moments)
+    assert any(moment > 5.0 for moment in moments)
 
 
 @pytest.mark.parametrize("spoil", [lambda log: log[: len(log) // 2], lambda _: ""])
@@ -410,7 +434,21 @@ def test_a_new_pods_log_that_isnt_whole_tells_nothing(
     """Half a log is no sign of a closed path."""
     monkeypatch.setattr("lateral.newcomer._TIMEOUT", 0.3)
     assessment, _, _ = run(Faults(logged=spoil), topology)
-    assert {one.outcome for seen in assessment.newcomers.values() for one in seen.samples} == {Outcome.INCONCLUSIVE}
+    seen = [found for newcomer in assessment.newcomers.values() for found in newcomer.arrived.values()]
+    assert {one.outcome for found in seen for one in found.samples} == {Outcome.INCONCLUSIVE}
+    assert not any(newcomer.restored for newcomer in assessment.newcomers.values())
+
+
+def test_new_pods_that_cant_be_created_tell_nothing(topology: Topology, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A quota that new pods don't fit into keeps nothing closed."""
+    monkeypatch.setattr("lateral.newcomer._TIMEOUT", 0.3)
+    assessment, _, _ = run(Faults(refused_pods=("new-",)), topology)
+    for newcomer in assessment.newcomers.values():
+        details = {one.detail for found in newcomer.arrived.values() for one in found.samples}
+        assert len(details) == 1
+        assert "the new pod could not be created" in details.pop()
+        window = judge_window(assessment, {one.flow.id: one for one in judge(assessment)}, newcomer.source)
+        assert window.verdict is Verdict.UNPROVEN
 
 
 def test_what_was_never_open_isnt_waited_for(topology: Topology) -> None:

@@ -14,6 +14,8 @@ from lateral.model import (
     Journey,
     JourneyStep,
     Loot,
+    Newcomer,
+    NodeEnforcement,
     Observation,
     Outcome,
     Phase,
@@ -45,7 +47,14 @@ FLOWS = (DENIED, INTENDED, CONTROL)
 Seen = Mapping[Phase, Outcome]
 """The outcome of a flow by phase; phases that aren't named behave."""
 
-IN_FORCE = Enforcement(proven=True, seconds=1.25, detail="closed 3 times in a row")
+NODE = "node-a"
+"""Where every pod is, unless told otherwise."""
+IN_FORCE = Enforcement(
+    proven=True,
+    seconds=1.25,
+    detail="closed 3 times in a row",
+    nodes={NODE: NodeEnforcement(1.25, ((Outcome.DROPPED, "timeout"),))},
+)
 IGNORED = Enforcement(proven=False, seconds=30.0, detail="the canary was still open after 30 s", ignored=True)
 
 
@@ -81,7 +90,7 @@ def behaved(flow: Flow, phase: Phase) -> Outcome:
 def pods(names: Sequence[str], **changes: int | str | bool) -> dict[str, tuple[PodState, ...]]:
     """A pod for every name; `changes` are fields of all of them."""
     uid, restarts, ready = changes.get("uid", "0"), changes.get("restarts", 0), changes.get("ready", True)
-    node = str(changes.get("node", ""))
+    node = str(changes.get("node", NODE))
     return {name: (PodState("any", name, f"{name}-{uid}", int(restarts), bool(ready), node),) for name in names}
 
 
@@ -111,11 +120,26 @@ def journey(phase: Phase, failed: Mapping[str, str] | None = None, **changes: in
     return Journey(phase, steps, tuple(pod for same in pods(("carts", "user"), **changes).values() for pod in same))
 
 
-def kept_out(flows: Sequence[Flow]) -> dict[str, Observation]:
+MOMENTS = (0.0, 0.5, 1.5)
+"""When a new pod dials."""
+
+
+def kept_out(flows: Sequence[Flow]) -> dict[str, Newcomer]:
     """What new rogues see where policies are right and enforced from their first moment."""
-    denied = (flow for flow in flows if flow.expectation is Expectation.DENY and flow.source.kind is SourceKind.ROGUE)
-    samples = tuple(sample(Outcome.DROPPED, at=at) for at in (0.0, 0.5, 1.5))
-    return {flow.id: Observation(flow.id, Phase.ENFORCED, samples, "2025-01-01T00:00:00Z") for flow in denied}
+    rogues = dict.fromkeys(flow.source.id for flow in flows if flow.source.kind is SourceKind.ROGUE)
+    return {source: newcomer(source, [flow for flow in flows if flow.source.id == source]) for source in rogues}
+
+
+def newcomer(source: str, flows: Sequence[Flow], seen: Mapping[str, Sequence[Sample]] | None = None) -> Newcomer:
+    """A new pod that saw what it should, but for what it is said to have `seen`, by flow id."""
+    arrived, restored = {}, {}
+    for flow in flows:
+        behaves = [sample(behaved(flow, Phase.ENFORCED), at=at) for at in MOMENTS]
+        samples = tuple((seen or {}).get(flow.id, behaves))
+        arrived[flow.id] = Observation(flow.id, Phase.ENFORCED, samples, "2025-01-01T00:00:00Z")
+        after = (sample(Outcome.OPEN, at=0.0),)
+        restored[flow.id] = Observation(flow.id, Phase.RESTORED, after, "2025-01-01T00:00:00Z")
+    return Newcomer(source, arrived, restored, NODE)
 
 
 def assess(
@@ -130,7 +154,8 @@ def assess(
     note: str = "",
     journeys: Mapping[Phase, Journey] | None = None,
     traits: Sequence[TraitCheck] | None = None,
-    newcomers: Mapping[str, Observation] | None = None,
+    newcomers: Mapping[str, Newcomer] | None = None,
+    window: float = 0.0,
     established: Sequence[Established] | None = None,
 ) -> Assessment:
     """An assessment in which everything is as it should be, but for the `odd` flows."""
@@ -156,6 +181,7 @@ def assess(
         if traits is None
         else tuple(traits),
         newcomers=kept_out(flows) if newcomers is None else newcomers,
+        window=window,
         established=(Established(DENIED.id, opened=True, survived=True),)
         if established is None
         else tuple(established),

@@ -560,7 +560,7 @@ MEASURED = """
 
     BASELINE, ENFORCED, RESTORED = Phase
 
-    def measure(cluster, topology, policies, *, progress, settle):
+    def measure(cluster, topology, policies, *, progress, settle, window):
         progress("measured at once")
         {trouble}
         return assess(topology.flows(), loot=LOOT, {arguments})

@@ -457,7 +457,7 @@ def test_a_refusal_that_looks_like_the_canarys_is_a_deny() -> None:
         pytest.param(
             rejecting(canary=(Outcome.UNREACHABLE, "EHOSTUNREACH")), "a listener may only be missing", id="otherwise"
         ),
-        pytest.param(rejecting(node="a"), "a listener may only be missing", id="another node"),
+        pytest.param(rejecting(node="a"), "no canary showed policies in force on node b", id="another node"),
         pytest.param(rejecting(endpoints="none was ready"), "endpoints: none was ready", id="no endpoints"),
         pytest.param(
             rejecting(by_pod=sample(Outcome.DROPPED, detail="timeout")), "closed in different ways", id="pod differs"
