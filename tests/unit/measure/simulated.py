@@ -79,6 +79,8 @@ class SimulatedApi:
         self.shop = SimulatedShop()
         self.streams: list[tuple[str, bool]] = []
         """Pods that a stream was opened to, and whether there were policies then."""
+        self.tunnels: list[str] = []
+        """Pods from which a tunnel was tried."""
         self._numbers: Iterator[int] = iter(range(1, 100_000))
         for name in ("default", "kube-system"):
             self._create(self._new("Namespace", "", name))
@@ -328,6 +330,7 @@ class SimulatedExec:
         if self._argv[0] == "cat":
             return b"search default.svc.cluster.local svc.cluster.local cluster.local\nnameserver 10.102.0.10\n"
         if self._argv[0] == "sh":
+            self._api.tunnels.append(name)
             return f"{self._argv[6]} ECONNREFUSED\n".encode()
         if any(name.startswith(prefix) for prefix in self._api.faults.broken_probes):
             return b""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 from lateral.model import (
     Assessment,
@@ -55,6 +56,8 @@ IN_FORCE = Enforcement(
     detail="closed 3 times in a row",
     nodes={NODE: NodeEnforcement(1.25, ((Outcome.DROPPED, "timeout"),))},
 )
+REJECTING = replace(IN_FORCE, nodes={NODE: NodeEnforcement(1.25, ((Outcome.REFUSED, "ECONNREFUSED"),))})
+"""An engine that denies by refusing."""
 IGNORED = Enforcement(proven=False, seconds=30.0, detail="the canary was still open after 30 s", ignored=True)
 
 
@@ -74,7 +77,8 @@ def sample(
     """A dial; an open one has a reply unless told otherwise."""
     replies = outcome is Outcome.OPEN if replied is None else replied
     default = "10.102.0.7:27017" if via is Via.SERVICE else "10.101.0.9:27017"
-    return Sample(outcome, via, address or default, 2.5, replies, detail, at)
+    told = detail or ("ECONNREFUSED" if outcome is Outcome.REFUSED else "")
+    return Sample(outcome, via, address or default, 2.5, replies, told, at)
 
 
 DIALS = 4
@@ -108,7 +112,8 @@ def sweep(flows: Sequence[Flow], phase: Phase, outcome: Callable[[Flow, Phase], 
         samples = tuple(sample(outcome(flow, phase), via) for _ in range(times) for via in vias)
         observations[flow.id] = Observation(flow.id, phase, samples, "2025-01-01T00:00:00Z")
     pulses = {flow.target.id: Pulse(alive=True) for flow in flows}
-    return Reachability(phase, observations, pods(names(flows)), 1.0, pulses)
+    endpoints = {f"{flow.target.name}.{flow.target.namespace}": "" for flow in flows}
+    return Reachability(phase, observations, pods(names(flows)), 1.0, pulses, endpoints)
 
 
 STEPS = ("catalogue", "login", "empty-cart", "fill-cart", "show-cart", "order", "list-orders", "shipment")

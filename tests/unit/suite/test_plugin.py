@@ -18,7 +18,7 @@ pytest_plugins = ["pytester"]
 
 CONFTEST = """
     import pytest
-    from suite.synthetic import IGNORED, IN_FORCE, LOOT, Outcome, Phase, assess, journey
+    from suite.synthetic import IGNORED, IN_FORCE, LOOT, REJECTING, Outcome, Phase, assess, journey
 
     pytest_plugins = ["lateral.plugin"]
     BASELINE, ENFORCED, RESTORED = Phase
@@ -490,6 +490,13 @@ def test_tutorial(suite: pytest.Pytester) -> None:
             id="the relay failed",
         ),
         pytest.param(
+            "(LOOT[0], replace(LOOT[1], outcome=Outcome.REFUSED, detail='ECONNREFUSED'))",
+            10,
+            "UNPROVEN loot: under the policies rogue.default by mongo user-db.sock-shop:27017: nothing (ECONNREFUSED): "
+            "the path is closed in another way",
+            id="refused where the path drops",
+        ),
+        pytest.param(
             f"LOOT, odd={{'{ROGUE}': {{RESTORED: Outcome.DROPPED}}}}",
             10,
             "UNPROVEN loot: UNPROVEN rogue.default to user-db.sock-shop:27017/TCP: DROPPED",
@@ -516,6 +523,20 @@ def test_loot(suite: pytest.Pytester, loot: str, status: int, message: str) -> N
         iter(cases(suite)["lateral.enforced.loot", "rogue reads nothing"].iter("failure" if status == 1 else "error"))
     )
     assert outcome.get("message", "").startswith(message)
+
+
+def test_loot_that_is_refused_as_its_path_is(suite: pytest.Pytester) -> None:
+    """An engine that rejects keeps the cards as safe as one that drops."""
+    refused = (
+        "loot=(LOOT[0], replace(LOOT[1], outcome=Outcome.REFUSED, detail='ECONNREFUSED')),"
+        f"odd={{'{ROGUE}': {{ENFORCED: Outcome.REFUSED}}}}, enforcement=REJECTING"
+    )
+    suite.makeconftest(
+        CONFTEST.replace("loot=LOOT, {arguments}", refused).replace(
+            "import pytest\n", "import pytest\n    from dataclasses import replace\n", 1
+        )
+    )
+    assert suite.runpytest("-m", "lateral", "-k", "rogue_reads_nothing").ret == 0
 
 
 def test_entry_point_is_on_record(suite: pytest.Pytester) -> None:
@@ -556,7 +577,7 @@ MEASURED = """
     from lateral import run
     from lateral.errors import ClusterError, ConfigurationError
     from lateral.providers import lab
-    from suite.synthetic import IGNORED, IN_FORCE, LOOT, Outcome, Phase, assess, journey
+    from suite.synthetic import IGNORED, IN_FORCE, LOOT, REJECTING, Outcome, Phase, assess, journey
 
     BASELINE, ENFORCED, RESTORED = Phase
 

@@ -7,11 +7,11 @@ from dataclasses import replace
 
 import pytest
 
-from lateral.model import Assessment, Enforcement, NodeEnforcement, Observation, Outcome, Phase, Sample, Verdict
+from lateral.model import Assessment, Enforcement, Observation, Outcome, Phase, Sample, Verdict
 from lateral.verdict import judge
 from lateral.window import Window, judge_window
 
-from .synthetic import CONTROL, DENIED, IN_FORCE, INTENDED, NODE, ROGUE, assess, kept_out, newcomer, sample
+from .synthetic import CONTROL, DENIED, IN_FORCE, INTENDED, REJECTING, ROGUE, assess, kept_out, newcomer, sample
 
 
 def window(assessment: Assessment) -> Window:
@@ -99,15 +99,10 @@ def test_what_was_closed_before_the_pod_could_dial_isnt_counted() -> None:
     assert "in all of 3 dials, the first 1.6 s" in found.reason
 
 
-def refusing() -> Enforcement:
-    looks = ((Outcome.REFUSED, "ECONNREFUSED"),)
-    return replace(IN_FORCE, nodes={NODE: NodeEnforcement(1.25, looks)})
-
-
 def test_a_refusal_that_looks_as_the_canarys_denies() -> None:
     """An engine that refuses does so to new pods, too."""
     refused = [sample(Outcome.REFUSED, detail="ECONNREFUSED", at=at) for at in (0.0, 0.5, 1.5)]
-    assert window(seen(*refused, enforcement=refusing())).verdict is Verdict.CONTAINED
+    assert window(seen(*refused, enforcement=REJECTING)).verdict is Verdict.CONTAINED
 
 
 @pytest.mark.parametrize(
