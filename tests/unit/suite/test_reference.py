@@ -43,10 +43,11 @@ def test_the_fixtures_are_those_of_the_plugin() -> None:
     assert listed("Fixtures") == {name for name in vars(fixtures) if name.startswith("lateral_")}
 
 
-def test_the_options_of_the_lab_command_are_its_own() -> None:
+@pytest.mark.parametrize("name", ["lab", "clean"])
+def test_the_options_of_a_command_are_its_own(name: str) -> None:
     commands = next(one for one in cli.parser()._actions if isinstance(one, argparse._SubParsersAction))
-    lab = commands.choices["lab"]
-    assert listed("`lateral lab`") == {name for one in lab._actions for name in one.option_strings} - {"-h", "--help"}
+    options = {option for one in commands.choices[name]._actions for option in one.option_strings}
+    assert listed(f"`lateral {name}`") == options - {"-h", "--help"}
 
 
 def test_the_labs_faults_are_told_in_the_words_that_the_run_has_for_them() -> None:
