@@ -265,11 +265,9 @@ class SimulatedApi:
             self.objects[kind, namespace, name]["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
             return
         owner = {"uid": self.objects.pop((kind, namespace, name))["metadata"]["uid"]}
-        self.objects = {
-            key: one
-            for key, one in self.objects.copy().items()
-            if owner not in one["metadata"].get("ownerReferences", [])
-        }
+        for key, one in self.objects.copy().items():
+            if owner in one["metadata"].get("ownerReferences", []):
+                self.objects.pop(key, None)
         self.deleted.append((kind, namespace, name))
         if kind == "Namespace":
             self.objects = {key: one for key, one in self.objects.copy().items() if key[1] != name}
