@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -83,8 +84,8 @@ def foreign(lab: Lab) -> Iterator[list[Any]]:
             lab.cluster.delete({**document, **one})
 
 
-def kill(folder: Path, moment: str) -> str:
-    """Start a run, kill it when it says that, and return its id."""
+def end(folder: Path, moment: str, by: signal.Signals) -> str:
+    """Start a run, end it by a signal when it says that, and return its id."""
     with subprocess.Popen(
         [sys.executable, "-c", RUNNER, str(folder)],
         stdout=subprocess.PIPE,
@@ -100,10 +101,15 @@ def kill(folder: Path, moment: str) -> str:
                 found = line.rpartition("(run ")[2].strip(" )\n")
             if line.startswith(moment):
                 break
-        runner.kill()
+        runner.send_signal(by)
+        runner.stdout.read()
         late.cancel()
     assert found, f"the run never said {moment!r}"
     return found
+
+
+def kill(folder: Path, moment: str) -> str:
+    return end(folder, moment, signal.SIGKILL)
 
 
 def labelled(cluster: Cluster, run: str) -> list[str]:
@@ -145,6 +151,13 @@ def test_what_a_killed_run_left_is_removed_and_nothing_else(
     assert said[1].split() == ["KIND", "NAMESPACE", "NAME", "RUN", "AGE"]
     assert any(line.split()[:3] == ["Lease", "default", f"lateral-{estate.NAME}"] for line in said)
     assert all(run in line for line in said[2:] if line.startswith(("Namespace", "Pod", "Lease", "NetworkPolicy")))
+
+
+@pytest.mark.parametrize("moment", ["deploying", "estate ready", "baseline sweep", "policies in force"])
+def test_ctrl_c_leaves_nothing_to_clean(lab: Lab, folder: Path, moment: str) -> None:
+    """A run that is interrupted removes what it has made so far, and gives its Lease back."""
+    run = end(folder, moment, signal.SIGINT)
+    assert labelled(lab.cluster, run) == []
 
 
 def test_a_run_that_is_alive_is_left_alone(
