@@ -95,6 +95,13 @@ def test_an_application_that_is_there_is_left_alone() -> None:
     assert not odd(checked(Paper(objects=objects), existing=True))
 
 
+def test_an_application_that_is_on_its_way_out_is_waited_for() -> None:
+    leaving = named("sock-shop")
+    leaving["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+    paper = Paper(objects={("", "Namespace"): [named("default"), named("kube-system"), leaving]})
+    assert only(checked(paper)) == ("refusal", "application: namespace sock-shop is still being deleted")
+
+
 def test_an_application_that_is_to_be_there_and_isnt_is_missed() -> None:
     assert only(checked(Paper(), existing=True)) == ("refusal", "application: there is no namespace sock-shop")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +28,8 @@ def write(path: Path, *contexts: str, **user: Any) -> Path:
     return path
 
 
-def resolved(context: str, kubeconfig: Path | None = None, **environ: str) -> dict[str, Any]:
-    config, name = Attachment(context, kubeconfig, environ=environ).resolved()
+def resolved(context: str, kubeconfig: Path | None = None, environ: Mapping[str, str] | None = None) -> dict[str, Any]:
+    config, name = Attachment(context, kubeconfig, environ=environ or {}).resolved()
     assert name == context
     return config
 
@@ -50,14 +51,14 @@ def test_an_unknown_context_is_told_with_those_that_there_are(tmp_path: Path) ->
 def test_several_files_are_merged_and_the_first_counts(tmp_path: Path) -> None:
     """One that isn't there is passed over, as kubectl does."""
     files = [write(tmp_path / "a", "prod"), tmp_path / "absent", write(tmp_path / "b", "prod", "stage")]
-    config = resolved("stage", KUBECONFIG=":".join(map(str, files)), HOME="/absent")
+    config = resolved("stage", None, {"KUBECONFIG": ":".join(map(str, files)), "HOME": "/absent"})
     servers = {one["name"]: one["cluster"]["server"] for one in config["clusters"]}
     assert servers == {"prod": "https://a.prod", "stage": "https://b.stage"}
 
 
 def test_without_being_told_the_files_are_kubectls(tmp_path: Path) -> None:
     write(tmp_path / ".kube" / "config", "home")
-    assert resolved("home", HOME=str(tmp_path))["clusters"][0]["name"] == "home"
+    assert resolved("home", None, {"HOME": str(tmp_path)})["clusters"][0]["name"] == "home"
 
 
 @pytest.mark.parametrize(
@@ -69,7 +70,7 @@ def test_without_being_told_the_files_are_kubectls(tmp_path: Path) -> None:
 )
 def test_no_file_at_all_is_told(environ: dict[str, str], said: str) -> None:
     with pytest.raises(ConfigurationError, match=said):
-        resolved("prod", **environ)
+        resolved("prod", None, environ)
 
 
 def test_files_beside_the_kubeconfig_are_found_from_anywhere(tmp_path: Path) -> None:

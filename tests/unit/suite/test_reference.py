@@ -43,10 +43,12 @@ def test_the_fixtures_are_those_of_the_plugin() -> None:
     assert listed("Fixtures") == {name for name in vars(fixtures) if name.startswith("lateral_")}
 
 
-def test_the_options_of_the_lab_command_are_its_own() -> None:
+@pytest.mark.parametrize("command", ["lab", "preflight"])
+def test_the_options_of_a_command_are_its_own(command: str) -> None:
     commands = next(one for one in cli.parser()._actions if isinstance(one, argparse._SubParsersAction))
-    lab = commands.choices["lab"]
-    assert listed("`lateral lab`") == {name for one in lab._actions for name in one.option_strings} - {"-h", "--help"}
+    actions = commands.choices[command]._actions
+    own = {name for one in actions for name in one.option_strings} - {"-h", "--help"}
+    assert listed(f"`lateral {command}`") == own
 
 
 def test_the_labs_faults_are_told_in_the_words_that_the_run_has_for_them() -> None:
