@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from decimal import Decimal
 from typing import Any
 
 import pytest
 
 from lateral.preflight import Check, Level
 from lateral.preflight.permissions import PERMISSIONS
+from lateral.preflight.quota import quantity
 
 from .paper import GROUPS, Paper, checked, daemonset, named, node
 
@@ -184,7 +186,10 @@ def quota(hard: dict[str, str], used: dict[str, str] | None = None, **spec: Any)
     [
         (quota({"pods": "10"}), ""),
         (quota({"pods": "10"}, {"pods": "7"}), "pods: 4 needed, 3 of 10 left"),
-        (quota({"requests.memory": "1Gi"}, {"requests.memory": "1000Mi"}), "requests.memory: 67108864 needed"),
+        (
+            quota({"requests.memory": "1Gi"}, {"requests.memory": "1000Mi"}),
+            "requests.memory: 64Mi needed, 24Mi of 1Gi left",
+        ),
         (quota({"memory": "1Gi", "requests.cpu": "1", "limits.memory": "1Gi"}), ""),
         (quota({"limits.cpu": "4"}), "limits.cpu is limited, and the run's pods state none"),
         (quota({"pods": "0"}, scopes=["Terminating"]), ""),
@@ -203,6 +208,20 @@ def test_quotas(paper: Paper, said: str) -> None:
         assert told.startswith(f"quota: namespace default: ResourceQuota team: {said}")
 
 
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [("2", "2"), ("10m", "0.01"), ("1.5Gi", "1610612736"), ("128Mi", "134217728"), ("3k", "3000"), ("1e3", "1000")],
+)
+def test_quantities(text: str, number: str) -> None:
+    assert quantity(text) == Decimal(number)
+
+
+@pytest.mark.parametrize("text", ["", "Mi", "1 Mi", "1Zi", "one"])
+def test_what_is_no_quantity(text: str) -> None:
+    with pytest.raises(ValueError, match="not a quantity"):
+        quantity(text)
+
+
 def limits(*items: dict[str, Any]) -> list[dict[str, Any]]:
     return [named("sizes", "default", spec={"limits": list(items)})]
 
@@ -211,8 +230,11 @@ def limits(*items: dict[str, Any]) -> list[dict[str, Any]]:
     ("item", "said"),
     [
         ({"type": "Container", "max": {"memory": "128Mi"}}, ""),
-        ({"type": "Container", "max": {"memory": "100Mi"}}, "memory is limited to 100Mi, and the run's pods have"),
-        ({"type": "Pod", "min": {"cpu": "100m"}}, "cpu must be at least 100m, and the run's pods ask for 0.01"),
+        (
+            {"type": "Container", "max": {"memory": "100Mi"}},
+            "memory is limited to 100Mi, and the run's pods have 128Mi",
+        ),
+        ({"type": "Pod", "min": {"cpu": "100m"}}, "cpu must be at least 100m, and the run's pods ask for 10m"),
         ({"type": "PersistentVolumeClaim", "max": {"storage": "1Gi"}}, ""),
     ],
 )
