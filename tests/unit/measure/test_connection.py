@@ -266,3 +266,26 @@ def test_a_client_certificate_that_is_none_is_told() -> None:
 
 def encoded(data: bytes) -> str:
     return base64.b64encode(data).decode()
+
+
+@pytest.mark.parametrize(
+    ("said", "kept"),
+    [('{"kind": "ExecCredential", "status": {"token": "plugged"}}', "Bearer plugged"), ("", "")],
+)
+def test_credentials_of_a_plugin(
+    server: Server, closing: list[Connection], tmp_path: Path, said: str, kept: str
+) -> None:
+    """What it says is used; where it says nothing, nobody goes on as no one in particular."""
+    version, config = "client.authentication.k8s.io/v1", kubeconfig(f"http://127.0.0.1:{server.server_port}")
+    (tmp_path / "said").write_text(said and json.dumps({"apiVersion": version, **json.loads(said)}))
+    plugin = {"apiVersion": version, "command": "cat", "args": [str(tmp_path / "said")], "interactiveMode": "Never"}
+    config["users"][0]["user"] = {"exec": plugin}
+    if not kept:
+        with pytest.raises(ClusterError, match="the credential plugin cat gave no credentials"):
+            Connection(config)
+        return
+    server.planned = [(200, b"{}")]
+    connection = Connection(config)
+    closing.append(connection)
+    connection.request("GET", "/version")
+    assert server.requests[0][2]["Authorization"] == kept

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from functools import cache
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from lateral import preflight
@@ -105,6 +106,7 @@ class Paper:
             case ["version"]:
                 return {"gitVersion": self.version}
             case ["apis"]:
+                self._permit("apis")
                 return {"groups": [self._group(name, version) for name, (version, _) in self._served().items()]}
             case ["api", "v1"]:
                 return {"resources": [self._resource(kind) for kind in CORE]}
@@ -172,6 +174,7 @@ class Paper:
         raise AssertionError(f"unplanned: {why}")
 
 
+@cache
 def planned(*, existing: bool = False) -> Plan:
     """A run of Sock Shop."""
     return preflight.plan(load("sock-shop"), existing=existing)

@@ -80,6 +80,13 @@ def test_what_may_not_be_read_is_never_fine(resource: str) -> None:
     assert any("can't be told: " in said and f'cannot list resource "{resource}"' in said for _, said in found), found
 
 
+def test_a_server_that_doesnt_say_what_it_has_leaves_all_of_it_unknown() -> None:
+    """Nothing is taken for absent that could merely not be looked for."""
+    checks = checked(Paper(forbidden={"apis"}, groups=tuple(GROUPS)))
+    fine = {one.what for one in checks if one.level is Level.OK}
+    assert not fine & {"nodes", "quota", "policy engine", "standing policies"}
+
+
 def test_everything_that_is_granted_for_preflight_is_read() -> None:
     """What a run itself needs, tests with a cluster show."""
     paper = Paper(groups=tuple(GROUPS))
