@@ -557,6 +557,14 @@ def test_entry_point_is_on_record(suite: pytest.Pytester) -> None:
         (["--lateral-settle", "soon"], "*expected a number of seconds, found 'soon'*"),
         (["--lateral-reports", "/proc/nowhere"], "*reports can't be written to /proc/nowhere*"),
         (["--lateral-window", "-1"], "*expected a number of seconds, found '-1'*"),
+        (["--lateral-toleration", "a:Never"], "*--lateral-toleration: 'a:Never': the effect 'Never' is none of *"),
+        (
+            ["--lateral-node-selector", "a=1", "--lateral-node-selector", "b"],
+            "*--lateral-node-selector: 'b': *KEY=VALUE*",
+        ),
+        (["--lateral-image-pull-secret", "No Name"], "*--lateral-image-pull-secret: 'No Name': expected the name of *"),
+        (["--lateral-registry", "https://r.example"], "*--lateral-registry: 'https://r.example': expected HOST*"),
+        (["--lateral-lease-wait", "long"], "*expected a number of seconds, found 'long'*"),
     ],
 )
 def test_bad_configuration(suite: pytest.Pytester, options: Sequence[str], message: str) -> None:
@@ -564,7 +572,8 @@ def test_bad_configuration(suite: pytest.Pytester, options: Sequence[str], messa
     (suite.path / "reports").mkdir()
     (suite.path / "reports" / "junit.xml").write_text("stale")
     result = run(suite, *options, selected=ROGUE)
-    refused_by_pytest = bool({"--lateral-cluster", "--lateral-settle", "--lateral-window"} & set(options))
+    typed = {"--lateral-cluster", "--lateral-settle", "--lateral-window", "--lateral-lease-wait"}
+    refused_by_pytest = bool(typed & set(options))
     assert (suite.path / "reports" / "junit.xml").exists() == (refused_by_pytest or "--lateral-reports" in options)
     assert result.ret == 4
     result.stderr.fnmatch_lines([message])
@@ -614,19 +623,23 @@ MEASURED = """
     import contextlib
 
     from lateral import run
+    from lateral.cluster import Cluster
     from lateral.errors import ClusterError, ConfigurationError
+    from lateral.model import ClusterFacts
     from lateral.providers import lab
     from suite.synthetic import IGNORED, IN_FORCE, LOOT, REJECTING, Outcome, Phase, assess, journey
 
     BASELINE, ENFORCED, RESTORED = Phase
 
-    def measure(cluster, topology, policies, *, progress, settle, window):
+    def measure(cluster, topology, policies, *, progress, settle, window, placement, guest):
+        assert guest is None
         progress("measured at once")
         {trouble}
         return assess(topology.flows(), loot=LOOT, {arguments})
 
     lab.check = lambda fault: None
-    lab.lab = lambda fault, progress: contextlib.nullcontext()
+    cluster = Cluster(None, ClusterFacts("lab", "v1.32.0", "lab"))
+    lab.lab = lambda fault, progress: contextlib.nullcontext(cluster)
     run.measure = measure
 """
 """A measurement that is made up, for whichever process measures."""
@@ -720,14 +733,17 @@ def test_what_only_the_cluster_refuses_ends_the_session(suite: pytest.Pytester) 
     suite.makeconftest("""
         import contextlib
         import pytest
+        from lateral.cluster import Cluster
         from lateral.errors import ConfigurationError
+        from lateral.model import ClusterFacts
 
         pytest_plugins = ["lateral.plugin"]
 
         @pytest.fixture(autouse=True, scope="session")
         def elsewhere():
             patch = pytest.MonkeyPatch()
-            patch.setattr("lateral.providers.lab.lab", lambda *_: contextlib.nullcontext())
+            cluster = Cluster(None, ClusterFacts("lab", "v1.32.0", "lab"))
+            patch.setattr("lateral.providers.lab.lab", lambda *_: contextlib.nullcontext(cluster))
             patch.setattr("lateral.run.measure", measure)
             yield
             patch.undo()

@@ -43,12 +43,11 @@ def test_the_fixtures_are_those_of_the_plugin() -> None:
     assert listed("Fixtures") == {name for name in vars(fixtures) if name.startswith("lateral_")}
 
 
-@pytest.mark.parametrize("command", ["lab", "preflight"])
-def test_the_options_of_a_command_are_its_own(command: str) -> None:
+@pytest.mark.parametrize("name", ["lab", "preflight", "clean"])
+def test_the_options_of_a_command_are_its_own(name: str) -> None:
     commands = next(one for one in cli.parser()._actions if isinstance(one, argparse._SubParsersAction))
-    actions = commands.choices[command]._actions
-    own = {name for one in actions for name in one.option_strings} - {"-h", "--help"}
-    assert listed(f"`lateral {command}`") == own
+    options = {option for one in commands.choices[name]._actions for option in one.option_strings}
+    assert listed(f"`lateral {name}`") == options - {"-h", "--help"}
 
 
 def test_the_labs_faults_are_told_in_the_words_that_the_run_has_for_them() -> None:
