@@ -32,9 +32,9 @@ def kubeconfig(tmp_path: Path) -> str:
         (["--run", "sock-shop"], "--run: 'sock-shop' is no run's id"),
         (["--run", ""], "--run: '' is no run's id"),
         (["--all"], "nobody can be asked here: give --yes to delete, or --dry-run to look"),
-        (["--all", "--yes"], "--context NAME is missing: nothing is deleted from whichever context is current"),
-        (["--all", "--yes", "--context", "other"], "has no context 'other'; it has: mine"),
-        (["--all", "--yes", "--context", "mine", "--kubeconfig", "/absent"], "the kubeconfig /absent can't be read"),
+        (["--all", "--yes"], "attaching needs a context by name, never the current one: there are: mine"),
+        (["--all", "--yes", "--context", "other"], "the kubeconfig has no context 'other'; there are: mine"),
+        (["--all", "--yes", "--context", "mine", "--kubeconfig", "/absent"], "kubeconfig /absent can't be read"),
     ],
 )
 def test_a_mistake_is_one_line(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import socket
+import ssl
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -205,3 +206,86 @@ def test_the_authority_that_a_kubeconfig_holds_is_written_nowhere(
 def test_a_kubeconfig_that_names_nothing_is_told() -> None:
     with pytest.raises(ClusterError, match="the kubeconfig can't be used"):
         Connection({"apiVersion": "v1", "kind": "Config", "current-context": "missing"})
+
+
+def test_a_token_of_a_file_is_read_again(server: Server, closing: list[Connection], tmp_path: Path) -> None:
+    """It is renewed while a run goes on."""
+    token, config = tmp_path / "token", kubeconfig(f"http://127.0.0.1:{server.server_port}")
+    token.write_text("first\n")
+    config["users"][0]["user"] = {"tokenFile": str(token)}
+    server.planned = [(200, b"{}"), (200, b"{}")]
+    connection = Connection(config)
+    closing.append(connection)
+    connection.request("GET", "/version")
+    token.write_text("second\n")
+    connection.request("GET", "/version")
+    assert [headers["Authorization"] for _, _, headers, _ in server.requests] == ["Bearer first", "Bearer second"]
+    token.unlink()
+    with pytest.raises(ClusterError, match=r"token can't be read: .*No such file"):
+        connection.request("GET", "/version")
+
+
+def test_the_client_certificate_that_a_kubeconfig_holds_is_used_and_written_nowhere(
+    closing: list[Connection], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server sees it, though no file has ever had its key."""
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    authority = trustme.CA()
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.verify_mode = ssl.CERT_REQUIRED
+    authority.issue_cert("127.0.0.1").configure_cert(tls)
+    authority.configure_trust(tls)
+    ours = authority.issue_cert("lateral")
+    with Server() as served:
+        served.socket = tls.wrap_socket(served.socket, server_side=True)
+        thread = threading.Thread(target=served.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        config = kubeconfig(f"https://127.0.0.1:{served.server_port}")
+        config["clusters"][0]["cluster"]["certificate-authority-data"] = encoded(authority.cert_pem.bytes())
+        config["users"][0]["user"] = {
+            "client-certificate-data": encoded(ours.cert_chain_pems[0].bytes()),
+            "client-key-data": encoded(ours.private_key_pem.bytes()),
+        }
+        served.planned = [(200, b'{"fine": true}')]
+        try:
+            connection = Connection(config)
+            closing.append(connection)
+            assert list(tmp_path.iterdir()) == []
+            assert connection.request("GET", "/version") == {"fine": True}
+        finally:
+            served.shutdown()
+            thread.join()
+
+
+def test_a_client_certificate_that_is_none_is_told() -> None:
+    config = kubeconfig("https://127.0.0.1:1")
+    config["users"][0]["user"] = {"client-certificate-data": encoded(b"x"), "client-key-data": encoded(b"y")}
+    with pytest.raises(ClusterError, match="client certificate can't be used"):
+        Connection(config)
+
+
+def encoded(data: bytes) -> str:
+    return base64.b64encode(data).decode()
+
+
+@pytest.mark.parametrize(
+    ("said", "kept"),
+    [('{"kind": "ExecCredential", "status": {"token": "plugged"}}', "Bearer plugged"), ("", "")],
+)
+def test_credentials_of_a_plugin(
+    server: Server, closing: list[Connection], tmp_path: Path, said: str, kept: str
+) -> None:
+    """What it says is used; where it says nothing, nobody goes on as no one in particular."""
+    version, config = "client.authentication.k8s.io/v1", kubeconfig(f"http://127.0.0.1:{server.server_port}")
+    (tmp_path / "said").write_text(said and json.dumps({"apiVersion": version, **json.loads(said)}))
+    plugin = {"apiVersion": version, "command": "cat", "args": [str(tmp_path / "said")], "interactiveMode": "Never"}
+    config["users"][0]["user"] = {"exec": plugin}
+    if not kept:
+        with pytest.raises(ClusterError, match="the credential plugin cat gave no credentials"):
+            Connection(config)
+        return
+    server.planned = [(200, b"{}")]
+    connection = Connection(config)
+    closing.append(connection)
+    connection.request("GET", "/version")
+    assert server.requests[0][2]["Authorization"] == kept

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -574,6 +575,44 @@ def test_bad_configuration(suite: pytest.Pytester, options: Sequence[str], messa
     typed = {"--lateral-cluster", "--lateral-settle", "--lateral-window", "--lateral-lease-wait"}
     refused_by_pytest = bool(typed & set(options))
     assert (suite.path / "reports" / "junit.xml").exists() == (refused_by_pytest or "--lateral-reports" in options)
+    assert result.ret == 4
+    result.stderr.fnmatch_lines([message])
+    assert "measured at once" not in result.stdout.str()
+    assert "Traceback" not in result.stdout.str() + result.stderr.str()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (
+            ["--lateral-context", "prod"],
+            "*--lateral-context is for --lateral-cluster attach, and this is lab: leave it out",
+        ),
+        (["--lateral-in-cluster"], "*--lateral-in-cluster is for --lateral-cluster attach*"),
+        (
+            ["--lateral-cluster", "attach", "--lateral-context", "prod", "--lateral-lab-fault", "leaky"],
+            "*--lateral-lab-fault is for --lateral-cluster lab, and this is attach: leave it out",
+        ),
+        (
+            ["--lateral-cluster", "attach", "--lateral-kubeconfig", "config"],
+            "*attaching needs a context by name, never the current one: there are: prod, stage",
+        ),
+        (
+            ["--lateral-cluster", "attach", "--lateral-kubeconfig", "config", "--lateral-context", "pord"],
+            "*the kubeconfig has no context 'pord'; there are: prod, stage",
+        ),
+        (
+            ["--lateral-cluster", "attach", "--lateral-in-cluster", "--lateral-context", "prod"],
+            "*the cluster of the pod needs no context and no kubeconfig*",
+        ),
+    ],
+)
+def test_a_cluster_that_isnt_clear(suite: pytest.Pytester, options: Sequence[str], message: str) -> None:
+    """It is never guessed which cluster is meant: status 4, one line, nothing measured and nothing connected to."""
+    contexts = [{"name": one, "context": {"cluster": one}} for one in ("prod", "stage")]
+    config = {"kind": "Config", "contexts": contexts, "current-context": "prod"}
+    (suite.path / "config").write_text(json.dumps(config))
+    result = run(suite, *options, selected=ROGUE)
     assert result.ret == 4
     result.stderr.fnmatch_lines([message])
     assert "measured at once" not in result.stdout.str()

@@ -43,7 +43,7 @@ def test_the_fixtures_are_those_of_the_plugin() -> None:
     assert listed("Fixtures") == {name for name in vars(fixtures) if name.startswith("lateral_")}
 
 
-@pytest.mark.parametrize("name", ["lab", "clean"])
+@pytest.mark.parametrize("name", ["lab", "preflight", "clean"])
 def test_the_options_of_a_command_are_its_own(name: str) -> None:
     commands = next(one for one in cli.parser()._actions if isinstance(one, argparse._SubParsersAction))
     options = {option for one in commands.choices[name]._actions for option in one.option_strings}

@@ -1,0 +1,254 @@
+"""Preflight on clusters on paper: what keeps a run from starting is refused, what it may suffer from is told."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from lateral.preflight import Check, Level
+from lateral.preflight.permissions import PERMISSIONS
+from lateral.preflight.quota import quantity
+
+from .paper import GROUPS, Paper, checked, daemonset, named, node
+
+LEVEL = "pod-security.kubernetes.io/enforce"
+
+
+def odd(checks: tuple[Check, ...]) -> list[tuple[str, str]]:
+    """What isn't fine, without its advice."""
+    assert all(one.advice for one in checks if one.level is not Level.OK)
+    return [(str(one.level), f"{one.what}: {one.detail}") for one in checks if one.level is not Level.OK]
+
+
+def only(checks: tuple[Check, ...]) -> tuple[str, str]:
+    [one] = odd(checks)
+    return one
+
+
+def test_a_cluster_that_is_as_it_should_be_is_ready() -> None:
+    checks = checked(Paper())
+    assert not odd(checks)
+    told = {one.what: one.detail for one in checks}
+    assert told["version"] == "v1.31.2"
+    assert told["policy engine"] == "Calico v3.29.1"
+    assert told["application"] == "sock-shop will be created"
+    own = "default-* (restricted), outside-* (restricted), canary-* (restricted)"
+    assert told["PodSecurity"] == f"sock-shop (baseline), {own}"
+
+
+def test_a_server_that_is_away_is_all_there_is_to_say() -> None:
+    assert only(checked(Paper(unreachable="connection refused"))) == ("refusal", "server: connection refused")
+
+
+@pytest.mark.parametrize(
+    ("version", "level"),
+    [("v1.26.15", "refusal"), ("v1.27.0", ""), ("v1.31.5-gke.1169000", ""), ("v1.36.2+k3s1", ""), ("v2.0.0", "")],
+)
+def test_versions(version: str, level: str) -> None:
+    """From 1.27 on, whatever the vendor adds."""
+    assert [found for found, _ in odd(checked(Paper(version=version)))] == ([level] if level else [])
+
+
+def test_a_version_that_is_none_is_told() -> None:
+    assert only(checked(Paper(version="dev"))) == ("warning", "version: 'dev' is no version of Kubernetes")
+
+
+def test_what_may_not_be_done_is_told_with_where() -> None:
+    def may(asked: Mapping[str, str]) -> bool:
+        """No exec but in the shop."""
+        return asked.get("subresource") != "exec" or asked["namespace"] == "sock-shop" or asked["verb"] != "create"
+
+    said = "permissions: may not create pods/exec in canary-*, default-*"
+    assert only(checked(Paper(may=may))) == ("refusal", said)
+
+
+def test_where_not_even_that_may_be_asked_nothing_is_allowed() -> None:
+    level, said = only(checked(Paper(forbidden={"selfsubjectaccessreviews"})))
+    assert (level, said[:45]) == ("refusal", "permissions: it can't be asked what may be do")
+
+
+@pytest.mark.parametrize("resource", sorted({one.resource for one in PERMISSIONS if not one.needed}))
+def test_what_may_not_be_read_is_never_fine(resource: str) -> None:
+    """Whatever preflight alone has to read: where it mustn't, something remains unknown, and that is told."""
+    paper = Paper(groups=tuple(GROUPS), forbidden={resource})
+    if resource == "configmaps":
+        paper.objects["apps", "DaemonSet"] = [daemonset("cilium", "quay.io/cilium/cilium:v1.17.0")]
+    paper.objects["", "Namespace"] = there()
+    found = odd(checked(paper, existing=True))
+    assert {level for level, _ in found} == {"warning"}
+    assert any("can't be told: " in said and f'cannot list resource "{resource}"' in said for _, said in found), found
+
+
+def test_a_server_that_doesnt_say_what_it_has_leaves_all_of_it_unknown() -> None:
+    """Nothing is taken for absent that could merely not be looked for."""
+    paper = Paper(forbidden={"apis"}, groups=tuple(GROUPS), objects={("", "Namespace"): there()})
+    checks = checked(paper, existing=True)
+    fine = {one.what for one in checks if one.level is Level.OK}
+    assert not fine & {"nodes", "quota", "policy engine", "standing policies"}
+
+
+def test_everything_that_is_granted_for_preflight_is_read() -> None:
+    """What a run itself needs, tests with a cluster show."""
+    paper = Paper(groups=tuple(GROUPS), objects={("", "Namespace"): there()})
+    checked(paper, existing=True)
+    assert {one.resource for one in PERMISSIONS if not one.needed} <= paper.read
+
+
+def test_an_application_that_is_there_is_left_alone() -> None:
+    objects = {("", "Namespace"): there()}
+    level, said = only(checked(Paper(objects=objects)))
+    assert (level, said) == (
+        "refusal",
+        "application: namespace sock-shop is there already, and isn't this run's: it stays untouched",
+    )
+    assert not odd(checked(Paper(objects=objects), existing=True))
+
+
+def test_an_application_that_is_on_its_way_out_is_waited_for() -> None:
+    leaving = named("sock-shop")
+    leaving["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+    paper = Paper(objects={("", "Namespace"): [named("default"), named("kube-system"), leaving]})
+    assert only(checked(paper)) == ("refusal", "application: namespace sock-shop is still being deleted")
+
+
+def test_an_application_that_is_to_be_there_and_isnt_is_missed() -> None:
+    assert only(checked(Paper(), existing=True)) == ("refusal", "application: there is no namespace sock-shop")
+
+
+def on(*nodes: dict[str, Any]) -> Paper:
+    return Paper(objects={("", "Node"): list(nodes)})
+
+
+def relabelled(name: str, **labels: str) -> dict[str, Any]:
+    made = node(name)
+    made["metadata"]["labels"] |= {f"kubernetes.io/{key}": value for key, value in labels.items()}
+    return made
+
+
+TAINT = {"key": "dedicated", "value": "gpu", "effect": "NoSchedule"}
+
+
+@pytest.mark.parametrize(
+    ("unfit", "why"),
+    [
+        (relabelled("a", os="windows"), "kubernetes.io/os is windows"),
+        (node("a", unschedulable=True), "cordoned"),
+        (node("a", taints=[TAINT]), "tainted dedicated:NoSchedule"),
+        ({**node("a"), "status": {"conditions": [{"type": "Ready", "status": "Unknown"}]}}, "not ready"),
+    ],
+)
+def test_nodes_that_take_no_pods(unfit: dict[str, Any], why: str) -> None:
+    found = odd(checked(on(unfit)))
+    assert [level for level, _ in found] == ["refusal", "refusal"]
+    assert all(said.startswith("nodes: 0 of 1 can take ") and said.endswith(f": a: {why}") for _, said in found)
+
+
+def test_a_node_that_prefers_other_pods_takes_these() -> None:
+    assert not odd(checked(on(node("a", taints=[{**TAINT, "effect": "PreferNoSchedule"}]), node("b"))))
+
+
+def test_another_architecture_takes_the_runs_own_pods_alone() -> None:
+    found = odd(checked(on(relabelled("a", arch="arm64"), relabelled("b", arch="arm64"))))
+    assert found == [
+        (
+            "refusal",
+            (
+                "nodes: 0 of 2 can take sock-shop's pods (kubernetes.io/arch=amd64, kubernetes.io/os=linux): "
+                "a: kubernetes.io/arch is arm64; b: kubernetes.io/arch is arm64"
+            ),
+        )
+    ]
+
+
+def test_one_node_is_enough_for_half_of_it() -> None:
+    assert {level for level, _ in odd(checked(on(node("a"), node("b", unschedulable=True))))} == {"warning"}
+
+
+def there(**labels: str) -> list[dict[str, Any]]:
+    """The namespaces of a cluster that has the shop already."""
+    shop = {"metadata": {"name": "sock-shop", "labels": labels}}
+    return [named("default"), named("kube-system"), shop]
+
+
+@pytest.mark.parametrize("level", ["privileged", "baseline", "restricted"])
+def test_the_suites_own_pods_keep_to_every_level(level: str) -> None:
+    """Wherever an application is, rogues and twins are admitted beside it."""
+    paper = Paper(objects={("", "Namespace"): there(**{LEVEL: level})})
+    assert not odd(checked(paper, existing=True))
+
+
+def test_a_level_that_refuses_the_shop_is_refused() -> None:
+    paper = Paper(objects={("", "Namespace"): there(**{LEVEL: "restricted"})})
+    found = [said for level, said in odd(checked(paper)) if "PodSecurity" in said and level == "refusal"]
+    assert found == [
+        "PodSecurity: namespace sock-shop enforces restricted, which refuses sock-shop's pods (runAsNonRoot isn't true)"
+    ]
+
+
+def quota(hard: dict[str, str], used: dict[str, str] | None = None, **spec: Any) -> Paper:
+    one = named("team", "sock-shop", spec={"hard": hard, **spec}, status={"hard": hard, "used": used or {}})
+    return Paper(objects={("", "ResourceQuota"): [one], ("", "Namespace"): there()})
+
+
+@pytest.mark.parametrize(
+    ("paper", "said"),
+    [
+        (quota({"pods": "40"}), ""),
+        (quota({"pods": "40"}, {"pods": "30"}), "pods: 16 needed, 10 of 40 left"),
+        (
+            quota({"requests.memory": "1Gi"}, {"requests.memory": "1000Mi"}),
+            "requests.memory: 256Mi needed, 24Mi of 1Gi",
+        ),
+        (quota({"memory": "1Gi", "requests.cpu": "1", "limits.memory": "2Gi", "limits.cpu": "8"}), ""),
+        (quota({"limits.cpu": "4"}), "limits.cpu: 8 needed, 4 of 4 left"),
+        (quota({"cpu": "100m"}), "cpu: 160m needed, 100m of 100m left"),
+        (quota({"pods": "0"}, scopes=["Terminating"]), ""),
+        (quota({"pods": "0"}, scopes=["NotTerminating"]), "pods: 16 needed, 0 of 0 left"),
+        (quota({"services": "0"}), ""),
+    ],
+)
+def test_quotas(paper: Paper, said: str) -> None:
+    """Beside an application that is there come fourteen twins, a rogue, and a new one."""
+    found = odd(checked(paper, existing=True))
+    if not said:
+        assert not found
+    else:
+        level, told = only(checked(paper, existing=True))
+        assert level == "refusal"
+        assert told.startswith(f"quota: namespace sock-shop: ResourceQuota team: {said}")
+
+
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [("2", "2"), ("10m", "0.01"), ("1.5Gi", "1610612736"), ("128Mi", "134217728"), ("3k", "3000"), ("1e3", "1000")],
+)
+def test_quantities(text: str, number: str) -> None:
+    assert quantity(text) == Decimal(number)
+
+
+@pytest.mark.parametrize("text", ["", "Mi", "1 Mi", "1Zi", "one"])
+def test_what_is_no_quantity(text: str) -> None:
+    with pytest.raises(ValueError, match="not a quantity"):
+        quantity(text)
+
+
+@pytest.mark.parametrize(
+    ("item", "said"),
+    [
+        ({"type": "Container", "max": {"memory": "128Mi"}}, ""),
+        (
+            {"type": "Container", "max": {"memory": "100Mi"}},
+            "memory is limited to 100Mi, and the run's pods have 128Mi",
+        ),
+        ({"type": "Pod", "min": {"cpu": "100m"}}, "cpu must be at least 100m, and the run's pods ask for 10m"),
+        ({"type": "PersistentVolumeClaim", "max": {"storage": "1Gi"}}, ""),
+    ],
+)
+def test_limits(item: dict[str, Any], said: str) -> None:
+    sizes = named("sizes", "sock-shop", spec={"limits": [item]})
+    found = odd(checked(Paper(objects={("", "LimitRange"): [sizes], ("", "Namespace"): there()}), existing=True))
+    expected = [("refusal", f"quota: namespace sock-shop: LimitRange sizes: {said}")] if said else []
+    assert found == expected

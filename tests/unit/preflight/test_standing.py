@@ -1,0 +1,116 @@
+"""Policies that stand before a run: those are told that select what it measures."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from .paper import GROUPS, Paper, checked, named
+from .test_checks import odd
+
+K8S, CILIUM, ADMIN = "networking.k8s.io", "cilium.io", "policy.networking.k8s.io"
+DNS = {"matchLabels": {"kubernetes.io/metadata.name": "kube-system"}}
+ROGUES = "rogue.default-*, rogue.sock-shop"
+
+
+def standing(group: str, kind: str, name: str, namespace: str = "", **spec: Any) -> list[str]:
+    """What is told of a policy, without its beginning."""
+    paper = Paper(objects={(group, kind): [named(name, namespace, spec=spec)]}, groups=tuple(GROUPS))
+    found = odd(checked(paper))
+    assert {level for level, _ in found} <= {"warning"}
+    return [said.removeprefix("standing policies: ") for _, said in found]
+
+
+@pytest.mark.parametrize(
+    ("selector", "selects"),
+    [
+        ({}, True),
+        ({"matchLabels": {"k8s-app": "kube-dns"}}, True),
+        ({"matchLabels": {"k8s-app": "metrics"}}, False),
+        ({"matchExpressions": [{"key": "k8s-app", "operator": "Exists"}]}, True),
+        ({"matchExpressions": [{"key": "k8s-app", "operator": "DoesNotExist"}]}, False),
+        ({"matchExpressions": [{"key": "k8s-app", "operator": "In", "values": ["kube-dns", "proxy"]}]}, True),
+        ({"matchExpressions": [{"key": "k8s-app", "operator": "NotIn", "values": ["kube-dns"]}]}, False),
+    ],
+)
+def test_a_policy_of_the_dns_servers_namespace(selector: dict[str, Any], selects: bool) -> None:
+    expected = ["NetworkPolicy deny in kube-system selects kube-dns.kube-system"] if selects else []
+    assert standing(K8S, "NetworkPolicy", "deny", "kube-system", podSelector=selector) == expected
+
+
+def test_a_policy_elsewhere_is_nobodys_business() -> None:
+    """The rogues have namespaces of their own."""
+    for namespace in ("default", "billing"):
+        assert not standing(K8S, "NetworkPolicy", "deny", namespace, podSelector={})
+
+
+@pytest.mark.parametrize(
+    ("selector", "selected"),
+    [
+        ({"matchLabels": {"k8s:app": "rogue", "k8s:io.kubernetes.pod.namespace": "sock-shop"}}, "rogue.sock-shop"),
+        ({"matchLabels": {"any:app": "rogue"}}, ROGUES),
+        ({"matchLabels": {"app": "rogue"}}, ROGUES),
+        (
+            {"matchLabels": {"k8s:io.cilium.k8s.namespace.labels.kubernetes.io/metadata.name": "kube-system"}},
+            "kube-dns.kube-system",
+        ),
+        ({"matchLabels": {"reserved:host": ""}}, ""),
+        ({"matchLabels": {"k8s:io.kubernetes.pod.namespace": "billing"}}, ""),
+    ],
+)
+def test_ciliums_selectors(selector: dict[str, Any], selected: str) -> None:
+    """Labels with their source, a pod's namespace, and that one's labels."""
+    found = standing(CILIUM, "CiliumClusterwideNetworkPolicy", "base", endpointSelector=selector)
+    assert found == ([f"CiliumClusterwideNetworkPolicy base selects {selected}"] if selected else [])
+
+
+def test_a_policy_of_ciliums_for_hosts_selects_no_pod() -> None:
+    assert not standing(CILIUM, "CiliumClusterwideNetworkPolicy", "hosts", nodeSelector={})
+
+
+def test_a_policy_for_all_is_told_in_short() -> None:
+    [found] = standing(CILIUM, "CiliumClusterwideNetworkPolicy", "all", endpointSelector={})
+    assert found.startswith("CiliumClusterwideNetworkPolicy all selects carts-db.sock-shop, carts.sock-shop, ")
+    assert found.endswith(" more")
+
+
+def test_a_policy_of_ciliums_with_several_specs() -> None:
+    specs = [{"endpointSelector": {"matchLabels": {"k8s-app": name}}} for name in ("metrics", "kube-dns")]
+    two = named("two", "kube-system", specs=specs)
+    paper = Paper(groups=(CILIUM,), objects={(CILIUM, "CiliumNetworkPolicy"): [two]})
+    said = "standing policies: CiliumNetworkPolicy two in kube-system selects kube-dns.kube-system"
+    assert odd(checked(paper)) == [("warning", said)]
+
+
+@pytest.mark.parametrize(
+    ("subject", "selected"),
+    [
+        ({"namespaces": DNS}, "kube-dns.kube-system"),
+        ({"pods": {"podSelector": {"matchLabels": {"app": "rogue"}}}}, ROGUES),
+        ({"pods": {"namespaceSelector": DNS, "podSelector": {"matchLabels": {"app": "rogue"}}}}, ""),
+        ({"namespaces": {"matchLabels": {"tenant": "x"}}}, ""),
+    ],
+)
+def test_administrators_policies(subject: dict[str, Any], selected: str) -> None:
+    found = standing(ADMIN, "AdminNetworkPolicy", "tenants", subject=subject)
+    assert found == ([f"AdminNetworkPolicy tenants selects {selected}"] if selected else [])
+
+
+@pytest.mark.parametrize(
+    ("group", "kind"), [("crd.projectcalico.org", "GlobalNetworkPolicy"), ("crd.antrea.io", "ClusterNetworkPolicy")]
+)
+def test_selectors_that_cant_be_read_may_select_anything(group: str, kind: str) -> None:
+    [found] = standing(group, kind, "base", selector="tenant == 'x'")
+    assert found.startswith(f"{kind} base selects ")
+
+
+def test_what_an_existing_application_lives_under_is_what_is_measured() -> None:
+    """Told, but no warning: a run of it as it is measures just that."""
+    namespaces = [named("default"), named("kube-system"), named("sock-shop")]
+    deny = named("deny", "sock-shop", spec={"podSelector": {}})
+    paper = Paper(objects={("", "Namespace"): namespaces, (K8S, "NetworkPolicy"): [deny]})
+    checks = checked(paper, existing=True)
+    assert not odd(checks)
+    [found] = [one for one in checks if one.what == "standing policies"]
+    assert found.detail.endswith("the run measures what it does")
