@@ -87,6 +87,21 @@ def test_the_manifests_grant_what_the_table_lists() -> None:
     assert sum(len(one.acts()) for one in SHIPPED) == len(granted(SHIPPED))
 
 
+def test_admission_confines_whatever_is_granted_everywhere() -> None:
+    """Each kind that the account may change, and each pod that it may enter, in whichever namespace."""
+    changing = {"create", "patch", "delete"}
+    acts = [act for one in SHIPPED if not one.namespace for act in one.acts()]
+    confined = {
+        (group, resource)
+        for document in resources.load(resources.manifests("rbac/confinement"))
+        if document["kind"] == "ValidatingAdmissionPolicy"
+        for rule in document["spec"]["matchConstraints"]["resourceRules"]
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+    }
+    assert confined == {(group, resource) for verb, group, resource in acts if verb in changing}
+
+
 def told(checks: tuple[Check, ...], rule: tuple[str, str, str]) -> list[Check]:
     """The checks that name a rule: as what may not be done, or as what the server refused."""
     verb, group, resource = rule
