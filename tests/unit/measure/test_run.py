@@ -17,7 +17,7 @@ from lateral.errors import ClusterError, ConfigurationError
 from lateral.model import Assessment, Expectation, Outcome, Phase, SourceKind, Verdict, Via
 from lateral.placement import Placement, PullSecret
 from lateral.policy import PolicySet
-from lateral.resources import BEGUN, RUN_LABEL
+from lateral.resources import BEGUN, RUN_LABEL, Run
 from lateral.run import Guest, measure
 from lateral.verdict import judge
 from lateral.window import judge_window
@@ -311,6 +311,16 @@ def test_an_application_that_is_there_already_is_left_alone(topology: Topology) 
         measure(cluster, topology, DENY_ALL, progress=lambda _: None)
     assert by_kind(api) == before
     assert api.deleted == []
+
+
+def test_an_application_that_another_run_left_is_told_with_the_command_that_removes_it(topology: Topology) -> None:
+    cluster, api = simulated()
+    cluster.apply([Run("1f2e3d4c").namespace("sock-shop")])
+    with pytest.raises(
+        ConfigurationError, match="sock-shop that run 1f2e3d4c has left: .* lateral clean --run 1f2e3d4c"
+    ):
+        measure(cluster, topology, DENY_ALL, progress=lambda _: None, guest=Guest())
+    assert [kind for kind, _, _ in api.deleted] == ["Lease"]
 
 
 def test_a_policy_that_the_cluster_refuses_is_told_before_anything_is_deployed(topology: Topology) -> None:
