@@ -317,7 +317,7 @@ def test_an_application_that_another_run_left_is_told_with_the_command_that_remo
     cluster, api = simulated()
     cluster.apply([Run("1f2e3d4c").namespace("sock-shop")])
     with pytest.raises(
-        ConfigurationError, match="sock-shop that run 1f2e3d4c has left: .* lateral clean --run 1f2e3d4c"
+        ConfigurationError, match=r"sock-shop that run 1f2e3d4c has left: .* lateral clean --run 1f2e3d4c"
     ):
         measure(cluster, topology, DENY_ALL, progress=lambda _: None, guest=Guest())
     assert [kind for kind, _, _ in api.deleted] == ["Lease"]
