@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -13,8 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from tests import estate
+from tests.lab.authorizer import Authorizer, grants
+from tests.lab.proxy import proxied
 
-from lateral import clean
+from lateral import clean, resources
 from lateral.attacker import rogue
 from lateral.clean import Selection
 from lateral.cli import main
@@ -45,7 +48,7 @@ with Cluster.from_kubeconfig(kubeconfig, ClusterFacts("lab", "", "test")) as clu
         progress=lambda line: print(line, flush=True), settle=8.0, guest=run.Guest(Terms(duration=1)),
     )
 """
-FOREIGN = Run("ffff0001")
+FOREIGN, OTHER = Run("ffff0001"), "other"
 MOMENTS = ("deploying", "baseline sweep", "policies in force", "cleaning up")
 
 
@@ -76,15 +79,15 @@ def foreign(lab: Lab) -> Iterator[list[Any]]:
         "metadata": {"name": "mine", "namespace": "default"},
         "spec": {},
     }
-    with held(lab.cluster, "other", FOREIGN, Terms(duration=1), lambda _: None):
+    with held(lab.cluster, OTHER, FOREIGN, Terms(duration=1), lambda _: None):
         made = lab.cluster.apply([pod, unlabelled, config, unowned])
         yield made
         for one, document in zip(made, (pod, unlabelled, config, unowned), strict=True):
             lab.cluster.delete({**document, **one})
 
 
-def kill(folder: Path, moment: str) -> str:
-    """Start a run, kill it when it says that, and return its id."""
+def end(folder: Path, moment: str, by: signal.Signals) -> str:
+    """Start a run, end it by a signal when it says that, and return its id."""
     with subprocess.Popen(
         [sys.executable, "-c", RUNNER, str(folder)],
         stdout=subprocess.PIPE,
@@ -100,10 +103,15 @@ def kill(folder: Path, moment: str) -> str:
                 found = line.rpartition("(run ")[2].strip(" )\n")
             if line.startswith(moment):
                 break
-        runner.kill()
+        runner.send_signal(by)
+        runner.stdout.read()
         late.cancel()
     assert found, f"the run never said {moment!r}"
     return found
+
+
+def kill(folder: Path, moment: str) -> str:
+    return end(folder, moment, signal.SIGKILL)
 
 
 def labelled(cluster: Cluster, run: str) -> list[str]:
@@ -147,6 +155,13 @@ def test_what_a_killed_run_left_is_removed_and_nothing_else(
     assert all(run in line for line in said[2:] if line.startswith(("Namespace", "Pod", "Lease", "NetworkPolicy")))
 
 
+@pytest.mark.parametrize("moment", ["deploying", "estate ready", "baseline sweep", "policies in force"])
+def test_ctrl_c_leaves_nothing_to_clean(lab: Lab, folder: Path, moment: str) -> None:
+    """A run that is interrupted removes what it has made so far, and gives its Lease back."""
+    run = end(folder, moment, signal.SIGINT)
+    assert labelled(lab.cluster, run) == []
+
+
 def test_a_run_that_is_alive_is_left_alone(
     lab: Lab, folder: Path, foreign: list[Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -186,6 +201,43 @@ def test_only_what_is_old_enough_is_selected(lab: Lab, folder: Path) -> None:
 def test_nothing_to_do_is_well_done(lab: Lab, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert command(folder, lab, "--all", "--yes") == 0
     assert capsys.readouterr().out == "nothing is left of any such run\n"
+
+
+def test_manifests_grant_what_it_takes(lab: Lab, folder: Path) -> None:
+    """Under the identity of manifests/rbac with what is in its folder `clean`, which grants nothing in vain."""
+    run = kill(folder, "baseline sweep")
+    config = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "stray", "namespace": "default"}}
+    service = {**config, "kind": "Service", "spec": {"ports": [{"port": 80}]}}
+    policy = {**config, "apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "spec": {"podSelector": {}}}
+    pod = rogue(Source("stray", "default", SourceKind.ROGUE, {"app": "stray"}), "stray", Run(run))
+    template = {"metadata": {"labels": {"a": "b"}}, "spec": {**pod["spec"], "restartPolicy": "Always"}}
+    made = {"selector": {"matchLabels": {"a": "b"}}, "template": template}
+    sets = [{**config, "apiVersion": "apps/v1", "kind": kind, "spec": made} for kind in ("ReplicaSet", "Deployment")]
+    lab.cluster.apply([pod, *(Run(run).stamp(one) for one in (config, service, policy, *sets))])
+    granted = grants(resources.load("rbac/clean"), "lateral/lateral")
+    authorizer = Authorizer(lab.kubeconfig, granted)
+    with proxied(authorizer) as kubeconfig:
+        (folder / "kubeconfig").write_text(json.dumps(kubeconfig))
+        assert command(folder, lab, "--run", run, "--yes") == 0
+    assert labelled(lab.cluster, run) == []
+    assert not authorizer.refused
+    assert authorizer.used == {act for one in granted for act in one.acts()}
+
+
+def test_nothing_is_deleted_when_nobody_can_tell_who_is_alive(
+    lab: Lab, folder: Path, foreign: list[Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Leases that may not be listed, unless one insists."""
+    granted = grants(resources.load("rbac/clean"), "lateral/lateral")
+    allowed = [one for each in granted for one in each.without(("list", "coordination.k8s.io", "leases"))]
+    with proxied(Authorizer(lab.kubeconfig, allowed)) as kubeconfig:
+        (folder / "kubeconfig").write_text(json.dumps(kubeconfig))
+        assert command(folder, lab, "--run", FOREIGN.id, "--yes") == 1
+        assert "whether the runs are alive can't be told, so that nothing is deleted" in capsys.readouterr().err
+        assert {one["metadata"]["uid"] for one in foreign} <= uids(lab)
+        assert command(folder, lab, "--run", FOREIGN.id, "--yes", "--force") == 1
+        assert "Leases could not be looked for" in capsys.readouterr().out
+    assert labelled(lab.cluster, FOREIGN.id) == [f"Lease default/lateral-{OTHER}"]
 
 
 def test_an_object_that_was_made_anew_meanwhile_stays(lab: Lab) -> None:
