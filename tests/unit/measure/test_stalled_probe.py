@@ -32,7 +32,7 @@ INTERPRETERS = pytest.mark.parametrize("interpreter", ["perl", "bash"])
 _BASH_TRAP = """set -T
 trap 'if [[ $BASH_COMMAND == {pattern} && -z $held ]]; then held=yes; {how}; fi' DEBUG
 """
-_BASH_PLACES = {"connect": "exec*/dev/tcp/*", "syswrite": r"printf\ \"*"}
+_BASH_PLACES = {"connect": "exec*/dev/tcp/*", "syswrite": r"printf\ \"*", "send": r"printf\ \"*"}
 
 # The same for one of Perl's functions, from a module that is loaded first.
 _PERL_MODULE = """package Held;
@@ -40,6 +40,7 @@ my $held;
 sub hold { if (!$held++) { HOW } }
 BEGIN {
     *CORE::GLOBAL::connect = sub (*$) { hold() if 'PLACE' eq 'connect'; CORE::connect($_[0], $_[1]) };
+    *CORE::GLOBAL::send = sub (*$$;$) { hold() if 'PLACE' eq 'send'; CORE::send($_[0], $_[1], $_[2]) };
     *CORE::GLOBAL::syswrite = sub (*$;$$) {
         hold() if 'PLACE' eq 'syswrite';
         CORE::syswrite($_[0], $_[1], $_[2], $_[3]);
@@ -131,6 +132,16 @@ def test_a_silence_counts_from_the_moment_of_the_dial(interpreter: str, silent: 
     """Who comes late to dial waits as long as anybody, and tells when that was."""
     epoch = time.monotonic()
     [sample] = prober(held(interpreter, tmp_path, "connect", 0.4)).probe("default", "here", [dial(silent)], epoch)
+    assert sample.outcome is Outcome.DROPPED, sample
+    assert sample.at >= 0.4
+    assert time.monotonic() - epoch >= 0.4 + CONNECT
+
+
+@INTERPRETERS
+def test_the_silence_of_a_datagram_counts_from_its_sending(interpreter: str, deaf: int, tmp_path: Path) -> None:
+    datagram = Dial(LOOPBACK, deaf, Protocol.UDP, Speaks.DNS, Via.POD)
+    epoch = time.monotonic()
+    [sample] = prober(held(interpreter, tmp_path, "send", 0.4)).probe("default", "here", [datagram], epoch)
     assert sample.outcome is Outcome.DROPPED, sample
     assert sample.at >= 0.4
     assert time.monotonic() - epoch >= 0.4 + CONNECT
