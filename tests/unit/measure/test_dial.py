@@ -177,3 +177,27 @@ def test_datagrams_come_from_ports_of_their_own(listener: dict[str, int]) -> Non
     for _ in range(2):
         prober.probe("default", "here", [dial(listener["dns"], Speaks.DNS, Protocol.UDP) for _ in range(3)])
     assert len(set(api.origins)) == 6
+
+
+@pytest.mark.parametrize(
+    ("stalls", "outcomes"),
+    [(1, [Outcome.REFUSED, Outcome.OPEN]), (2, [Outcome.INCONCLUSIVE, Outcome.OPEN])],
+    ids=["once", "again and again"],
+)
+def test_what_told_nothing_is_dialled_once_more(
+    stalls: int, outcomes: list[Outcome], refusing: int, listener: dict[str, int], tmp_path: Path
+) -> None:
+    """A stall is no answer: only what stalled is dialled once more, and no answer ever is."""
+    perl = shutil.which("perl")
+    script = f"""#!/bin/sh
+echo >>"$0.calls"
+{perl} "$@" | if [ $(wc -l <"$0.calls") -le {stalls} ]; then sed 's/ 0 ECONNREFUSED / 0 stalled /'; else cat; fi
+"""
+    (tmp_path / "perl").write_text(script)
+    (tmp_path / "perl").chmod(0o755)
+    cluster, api = local({**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"})
+    asked = [dial(refusing, Speaks.HTTP), dial(listener["http"], Speaks.HTTP)]
+    samples = Prober(cluster, connect_timeout=0.6, reply_timeout=0.4).probe("default", "here", asked)
+    assert [sample.outcome for sample in samples] == outcomes
+    assert len(api.commands) == 2
+    assert b"".join(api.heard).decode().count(f"{LOOPBACK} {listener['http']} tcp") == 1

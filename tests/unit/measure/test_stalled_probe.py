@@ -185,9 +185,9 @@ def test_a_probe_that_was_stopped_while_it_waited_is_inconclusive(
 
     stopper = threading.Thread(target=stop)
     stopper.start()
-    [sample] = prober(plain(interpreter, tmp_path), connect=1.5).probe("default", "here", [dial(silent)])
+    [sample] = prober(plain(interpreter, tmp_path), connect=3.0).probe("default", "here", [dial(silent)])
     stopper.join()
-    # Where it was stopped before it was sure of having dialled, it has waited as long as it should behind that.
+    # What told nothing was dialled once more, and has waited as long as it should behind the stop.
     assert sample.outcome is Outcome.INCONCLUSIVE or sample.at >= STOPPED, sample
     assert sample.outcome is not Outcome.INCONCLUSIVE or "the probe stalled" in sample.detail
 
