@@ -301,6 +301,17 @@ def test_disrupted(restored: Outcome, ending: str) -> None:
     assert finding.reason == f"worked before, DROPPED by ClusterIP and pod IP under the policies, {ending}"
 
 
+def test_what_no_policy_did_is_not_disrupted() -> None:
+    """Where policies are ignored, or weren't shown to be in force, a packet lost now and then is nobody's doing."""
+    dropped = {INTENDED.id: {ENFORCED: Outcome.DROPPED}}
+    assert verdict_of(INTENDED, assess(odd=dropped, enforcement=IGNORED)).verdict is Verdict.UNPROVEN
+    unshown = dataclasses.replace(IGNORED, ignored=False)
+    assert verdict_of(INTENDED, assess(odd=dropped, enforcement=unshown)).verdict is Verdict.DISRUPTED
+    once = seen(INTENDED, ENFORCED, *[sample(Outcome.OPEN, via) for via in Via] * 3, sample(Outcome.DROPPED))
+    assert verdict_of(INTENDED, assess(sweeps=once)).verdict is Verdict.DISRUPTED
+    assert verdict_of(INTENDED, assess(sweeps=once, enforcement=unshown)).verdict is Verdict.UNPROVEN
+
+
 def test_allowed_needs_a_reply() -> None:
     """A legitimate flow that connects but gets no answer under the policies is disrupted; before them, untestable."""
     silent = (sample(Outcome.OPEN, Via.SERVICE), sample(Outcome.OPEN, Via.POD, replied=False))
@@ -426,6 +437,7 @@ REJECTED = {via: sample(Outcome.REFUSED, via, detail="ECONNREFUSED") for via in 
 def rejecting(
     *,
     canary: tuple[Outcome, str] = (Outcome.REFUSED, "ECONNREFUSED"),
+    also: tuple[Outcome, str] = (Outcome.DROPPED, "timeout"),
     node: str = "b",
     endpoints: str = "",
     by_pod: Sample = REJECTED[Via.POD],
@@ -441,13 +453,18 @@ def rejecting(
         endpoints={"user-db.sock-shop": endpoints},
     )
     others = {phase: dataclasses.replace(synthetic.sweep(FLOWS, phase), pods=swept.pods) for phase in Phase}
-    enforcement = dataclasses.replace(IN_FORCE, nodes={node: NodeEnforcement(1.25, (canary,))})
+    enforcement = dataclasses.replace(IN_FORCE, nodes={node: NodeEnforcement(1.25, (canary, also))})
     return verdict_of(DENIED, assess(sweeps={**others, ENFORCED: swept}, enforcement=enforcement))
 
 
 def test_a_refusal_that_looks_like_the_canarys_is_a_deny() -> None:
     """An engine that rejects contains a path, where its canary was rejected in the same way on the same node."""
     assert rejecting().verdict is Verdict.CONTAINED
+
+
+def test_silence_fits_a_refusal() -> None:
+    """Kernels send only so many refusals a second: what is refused at one address may be silent at another."""
+    assert rejecting(by_pod=sample(Outcome.DROPPED, detail="timeout")).verdict is Verdict.CONTAINED
 
 
 @pytest.mark.parametrize(
@@ -460,7 +477,11 @@ def test_a_refusal_that_looks_like_the_canarys_is_a_deny() -> None:
         pytest.param(rejecting(node="a"), "no canary showed policies in force on node b", id="another node"),
         pytest.param(rejecting(endpoints="none was ready"), "endpoints: none was ready", id="no endpoints"),
         pytest.param(
-            rejecting(by_pod=sample(Outcome.DROPPED, detail="timeout")), "closed in different ways", id="pod differs"
+            rejecting(
+                by_pod=sample(Outcome.UNREACHABLE, detail="EHOSTUNREACH"), also=(Outcome.UNREACHABLE, "EHOSTUNREACH")
+            ),
+            "closed in different ways",
+            id="pod differs",
         ),
     ],
 )
