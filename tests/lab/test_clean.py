@@ -79,7 +79,7 @@ def foreign(lab: Lab) -> Iterator[list[Any]]:
         "metadata": {"name": "mine", "namespace": "default"},
         "spec": {},
     }
-    with held(lab.cluster, OTHER, FOREIGN, Terms(duration=1), lambda _: None):
+    with held(lab.cluster, OTHER, FOREIGN, Terms(duration=3), lambda _: None):
         made = lab.cluster.apply([pod, unlabelled, config, unowned])
         yield made
         for one, document in zip(made, (pod, unlabelled, config, unowned), strict=True):

@@ -24,7 +24,7 @@ from .simulated_shop import SimulatedForward, SimulatedShop
 Object = dict[str, Any]
 
 KINDS = {
-    "/api/v1": ("Namespace", "Pod", "Service", "ConfigMap", "ServiceAccount"),
+    "/api/v1": ("Namespace", "Pod", "Service", "ConfigMap", "Secret", "ServiceAccount"),
     "/apis/apps/v1": ("Deployment", "ReplicaSet"),
     "/apis/networking.k8s.io/v1": ("NetworkPolicy",),
     "/apis/discovery.k8s.io/v1": ("EndpointSlice",),

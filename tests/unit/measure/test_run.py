@@ -15,8 +15,9 @@ import pytest
 from lateral import topology as topologies
 from lateral.errors import ClusterError, ConfigurationError
 from lateral.model import Assessment, Expectation, Outcome, Phase, SourceKind, Verdict, Via
+from lateral.placement import Placement, PullSecret
 from lateral.policy import PolicySet
-from lateral.resources import BEGUN, RUN_LABEL
+from lateral.resources import BEGUN, RUN_LABEL, Run
 from lateral.run import Guest, measure
 from lateral.verdict import judge
 from lateral.window import judge_window
@@ -312,6 +313,16 @@ def test_an_application_that_is_there_already_is_left_alone(topology: Topology) 
     assert api.deleted == []
 
 
+def test_an_application_that_another_run_left_is_told_with_the_command_that_removes_it(topology: Topology) -> None:
+    cluster, api = simulated()
+    cluster.apply([Run("1f2e3d4c").namespace("sock-shop")])
+    with pytest.raises(
+        ConfigurationError, match="sock-shop that run 1f2e3d4c has left: .* lateral clean --run 1f2e3d4c"
+    ):
+        measure(cluster, topology, DENY_ALL, progress=lambda _: None, guest=Guest())
+    assert [kind for kind, _, _ in api.deleted] == ["Lease"]
+
+
 def test_a_policy_that_the_cluster_refuses_is_told_before_anything_is_deployed(topology: Topology) -> None:
     cluster, api = simulated(Faults(invalid={"typo"}))
     before = by_kind(api)
@@ -438,6 +449,59 @@ def test_a_guests_attackers_are_in_namespaces_of_the_runs_own(topology: Topology
     assert assessment.flows == topology.flows()
     into = [flow for flow in topology.flows() if flow.source.id == "rogue.default" and flow.target.name == "user-db"]
     assert [assessment.sweeps[Phase.ENFORCED].observations[flow.id].outcome for flow in into] == [Outcome.DROPPED]
+    assert by_kind(api) == before
+
+
+PULL = {
+    "apiVersion": "v1",
+    "kind": "Secret",
+    "metadata": {"name": "pull", "namespace": "default"},
+    "type": "kubernetes.io/dockerconfigjson",
+    "data": {".dockerconfigjson": "e30="},
+}
+
+
+def test_a_pull_secret_is_brought_into_the_runs_namespaces_and_goes_with_them(topology: Topology) -> None:
+    """A Secret serves its own namespace only, and the run's have names that nobody knows beforehand."""
+    secrets: dict[str, object] = {}
+
+    def look(api: SimulatedApi) -> None:
+        found = {namespace: one for (kind, namespace, _), one in api.objects.copy().items() if kind == "Secret"}
+        secrets.update({namespace: (one["type"], one["data"]) for namespace, one in found.items()})
+
+    cluster, api = simulated(Faults(before_exec=look))
+    cluster.apply([PULL])
+    before = by_kind(api)
+    chosen = Placement(pull_secrets=(PullSecret("pull", "default"),))
+    guest = Guest()
+    assessment = measure(
+        cluster, topology, NO_POLICIES, progress=lambda _: None, settle=0.3, placement=chosen, guest=guest
+    )
+    own = {f"{name}-{assessment.run_id}" for name in ("default", "outside", "canary")}
+    assert set(secrets) == {"default", "sock-shop", *own}
+    assert all(one == (PULL["type"], PULL["data"]) for one in secrets.values())
+    assert by_kind(api) == before
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"metadata": {"name": "other", "namespace": "default"}}, "Secret default/pull, by which .* does not exist"),
+        (
+            {"type": "Opaque"},
+            "Secret default/pull is of type Opaque, and images are pulled by kubernetes.io/docker",
+        ),
+    ],
+)
+def test_a_pull_secret_that_cant_serve_is_told_before_anything_is_deployed(
+    topology: Topology, change: dict[str, object], told: str
+) -> None:
+    cluster, api = simulated()
+    cluster.apply([{**PULL, **change}])
+    before = by_kind(api)
+    chosen = Placement(pull_secrets=(PullSecret("pull", "default"),))
+    with pytest.raises(ConfigurationError, match=told):
+        measure(cluster, topology, NO_POLICIES, progress=lambda _: None, placement=chosen)
     assert by_kind(api) == before
 
 

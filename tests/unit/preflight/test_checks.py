@@ -11,6 +11,7 @@ import pytest
 from lateral.preflight import Check, Level
 from lateral.preflight.permissions import PERMISSIONS
 from lateral.preflight.quota import quantity
+from lateral.resources import RUN_LABEL
 
 from .paper import GROUPS, Paper, checked, daemonset, named, node
 
@@ -105,6 +106,17 @@ def test_an_application_that_is_there_is_left_alone() -> None:
         "application: namespace sock-shop is there already, and isn't this run's: it stays untouched",
     )
     assert not odd(checked(Paper(objects=objects), existing=True))
+
+
+def test_an_application_of_another_run_is_no_refusal() -> None:
+    """It may be measuring, and its end may be waited for: the Lease decides, not preflight."""
+    theirs = named("sock-shop")
+    theirs["metadata"]["labels"] = {RUN_LABEL: "1f2e3d4c"}
+    theirs["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+    paper = Paper(objects={("", "Namespace"): [named("default"), named("kube-system"), theirs]})
+    [found] = [one for one in checked(paper) if one.what == "application"]
+    assert (found.level, found.detail) == ("warning", "namespace sock-shop is run 1f2e3d4c's")
+    assert "lateral clean --run 1f2e3d4c" in found.advice
 
 
 def test_an_application_that_is_on_its_way_out_is_waited_for() -> None:

@@ -26,7 +26,7 @@ CHOSEN = read(
     "mirror.example:5000/hub",
     tolerations=["dedicated=security:NoSchedule", "spot"],
     selectors=["pool=tests", "kubernetes.io/arch=arm64"],
-    secrets=["pull"],
+    secrets=["shared/pull"],
 )
 
 
@@ -110,7 +110,9 @@ def test_an_image_keeps_its_full_name_in_another_registry(image: str, expected: 
         ({"selectors": ["pool"]}, "--x-node-selector: 'pool': expected KEY=VALUE"),
         ({"selectors": ["pool=a b"]}, "--x-node-selector: 'pool=a b'.pool: expected a label's value"),
         ({"selectors": ["a=1", "a=2"]}, "--x-node-selector: 'a=2': a was given as '1' before"),
-        ({"secrets": ["Pull_Me"]}, "--x-image-pull-secret: 'Pull_Me': expected the name of a Secret"),
+        ({"secrets": ["Pull_Me"]}, "--x-image-pull-secret: 'Pull_Me': expected a Secret's NAME or NAMESPACE/NAME"),
+        ({"secrets": ["/pull"]}, "--x-image-pull-secret: '/pull': expected a Secret's NAME or NAMESPACE/NAME"),
+        ({"secrets": ["a/pull", "b/pull"]}, "--x-image-pull-secret: 'b/pull': another Secret pull was given before"),
         ({"registry": "https://r.example"}, "--x-registry: 'https://r.example': expected HOST[:PORT][/PREFIX]"),
         ({"registry": "prefix/only"}, "--x-registry: 'prefix/only': expected HOST"),
     ],

@@ -562,7 +562,10 @@ def test_entry_point_is_on_record(suite: pytest.Pytester) -> None:
             ["--lateral-node-selector", "a=1", "--lateral-node-selector", "b"],
             "*--lateral-node-selector: 'b': *KEY=VALUE*",
         ),
-        (["--lateral-image-pull-secret", "No Name"], "*--lateral-image-pull-secret: 'No Name': expected the name of *"),
+        (
+            ["--lateral-image-pull-secret", "No Name"],
+            "*--lateral-image-pull-secret: 'No Name': expected a Secret*",
+        ),
         (["--lateral-registry", "https://r.example"], "*--lateral-registry: 'https://r.example': expected HOST*"),
         (["--lateral-lease-wait", "long"], "*expected a number of seconds, found 'long'*"),
     ],
