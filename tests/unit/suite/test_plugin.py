@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import sys
 from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
@@ -568,6 +569,33 @@ def test_bad_configuration(suite: pytest.Pytester, options: Sequence[str], messa
     assert result.ret == 4
     result.stderr.fnmatch_lines([message])
     assert "measured at once" not in result.stdout.str()
+    assert "Traceback" not in result.stdout.str() + result.stderr.str()
+
+
+WITHOUT_PRIVILEGE = """
+import os, sys
+import pytest
+from lateral.lab import kernel
+
+if not os.geteuid():
+    kernel.drop_capabilities(())  # root reads what it may not
+sys.exit(pytest.main(sys.argv[1:]))
+"""
+
+
+@pytest.mark.parametrize("option", ["--lateral-policies", "--lateral-reports"])
+@pytest.mark.parametrize("path", ["locked", "locked/inner"])
+def test_folder_that_may_not_be_read(suite: pytest.Pytester, option: str, path: str) -> None:
+    """It is told in one line, as anything else that can't be done as asked."""
+    suite.makeconftest(ANY_MACHINE)
+    locked = suite.mkdir("locked")
+    locked.chmod(0)
+    try:
+        result = suite.run(sys.executable, "-c", WITHOUT_PRIVILEGE, "-m", "lateral", f"{option}={path}", "-k", ROGUE)
+    finally:
+        locked.chmod(0o700)
+    assert result.ret == 4
+    result.stderr.fnmatch_lines([f"ERROR: *{path}*Permission denied*"])
     assert "Traceback" not in result.stdout.str() + result.stderr.str()
 
 
