@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import signal
 import sys
 from collections.abc import Sequence
 from importlib import resources
@@ -668,6 +669,39 @@ def test_workers_without_the_suite_measure_nothing(suite: pytest.Pytester) -> No
     result = suite.runpytest_subprocess("-n", "1", "test_other.py")
     result.assert_outcomes(passed=1)
     assert "measured at once" not in result.stdout.str()
+
+
+def test_a_test_beside_the_suite_isnt_kept_waiting(suite: pytest.Pytester) -> None:
+    """A worker's test that asks for what nobody measured is told so."""
+    suite.makeconftest(MEASURED.replace("{arguments}", "").replace("{trouble}", ""))
+    suite.makepyfile(test_other="def test_other(lateral_assessment):\n    pass")
+    result = suite.runpytest_subprocess("-n", "1", "test_other.py")
+    result.assert_outcomes(errors=1)
+    assert "no test that is marked lateral was selected" in result.stdout.str()
+
+
+def test_a_distributing_process_that_is_killed_leaves_no_file(
+    suite: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was measured is in no file, not even while the workers judge it."""
+    suite.makeconftest(
+        MEASURED.replace("{arguments}", "").replace("{trouble}", "")
+        + """
+    import os, signal
+
+    import pytest
+
+    @pytest.fixture(autouse=True)
+    def deadly(lateral_findings):
+        os.kill(os.getppid(), signal.SIGKILL)
+    """
+    )
+    temporary = suite.mkdir("temporary")
+    monkeypatch.setenv("TMPDIR", str(temporary))
+    result = suite.runpytest_subprocess("-m", "lateral", "--lateral-policies", "none", "-k", ROGUE, "-n", "2")
+    assert result.ret == -signal.SIGKILL
+    assert "measured at once" in result.stdout.str()
+    assert [path for path in temporary.iterdir() if not path.name.startswith("pytest-of-")] == []
 
 
 def test_a_worker_that_dies_proves_nothing(suite: pytest.Pytester) -> None:
