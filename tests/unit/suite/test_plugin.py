@@ -644,13 +644,24 @@ def test_distributed_as_in_one_process(suite: pytest.Pytester, arguments: str, t
     """With workers the run measures once, and its verdicts, ids, exit status and report are those of one process."""
     suite.makeconftest(MEASURED.replace("{arguments}", arguments).replace("{trouble}", trouble))
     options = ("-m", "lateral", "--lateral-policies", "none", "-k", "user-db")
-    alone = suite.runpytest_subprocess(*options)
+    alone = told(suite, suite.runpytest_subprocess(*options))
     shared = suite.runpytest_subprocess(*options, "-n", "2")
-    assert alone.ret == status
-    assert told(suite, shared) == told(suite, alone) or trouble
+    assert told(suite, shared) == alone
     assert shared.ret == status
     assert shared.stdout.str().count("measured at once") == 1
     assert all(case.find("error") is not None for case in cases(suite).values()) == bool(trouble)
+
+
+@pytest.mark.parametrize(("outcome", "status"), [("OPEN", 1), ("REFUSED", 10)])
+@pytest.mark.parametrize("how", ["-x --dist load", "-x --dist worksteal", "--dist each", "--dist loadfile"])
+def test_ways_to_distribute(suite: pytest.Pytester, how: str, outcome: str, status: int) -> None:
+    """However tests are distributed, and wherever the run stops, its exit status is that of one process."""
+    odd = f"odd={{'{ROGUE}': {{ENFORCED: Outcome.{outcome}}}}}"
+    suite.makeconftest(MEASURED.replace("{arguments}", odd).replace("{trouble}", ""))
+    options = ("-m", "lateral", "--lateral-policies", "none", "-k", ROGUE, "-n", "2", *how.split())
+    result = suite.runpytest_subprocess(*options)
+    assert result.ret == status
+    assert cases(suite)[ENFORCED_CASE].find("failure" if status == 1 else "error") is not None
 
 
 def test_distributed_configuration_error(suite: pytest.Pytester) -> None:
@@ -704,26 +715,29 @@ def test_a_distributing_process_that_is_killed_leaves_no_file(
     assert [path for path in temporary.iterdir() if not path.name.startswith("pytest-of-")] == []
 
 
-def test_a_worker_that_dies_proves_nothing(suite: pytest.Pytester) -> None:
-    """A test whose worker is gone is an error, and no violation."""
+@pytest.mark.parametrize("how", ["-n 1 --max-worker-restart 0", "-n 2", "-n 2 --dist each"])
+def test_a_worker_that_dies_proves_nothing(suite: pytest.Pytester, how: str) -> None:
+    """A test whose worker is gone is an error, and no violation; another worker's success doesn't mend it."""
     suite.makeconftest(
         MEASURED.replace("{arguments}", "").replace("{trouble}", "")
         + """
-    import os
+    import os, pathlib, signal
 
     import pytest
 
     @pytest.fixture(autouse=True)
     def deadly(request):
-        if "test_enforced" in request.node.name and "rogue.default" in request.node.name:
-            os._exit(3)
+        died = pathlib.Path("died")
+        if "test_enforced" in request.node.name and not died.exists():
+            died.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
     """
     )
-    options = ("-m", "lateral", "--lateral-policies", "none", "-k", ROGUE, "-n", "1", "--max-worker-restart", "0")
-    result = suite.runpytest_subprocess(*options)
-    assert result.ret != 0
-    dead = cases(suite).get(ENFORCED_CASE)
-    assert dead is None or dead.find("error") is not None or dead.find("failure") is not None
+    options = ("-m", "lateral", "--lateral-policies", "none", "-k", ROGUE)
+    result = suite.runpytest_subprocess(*options, *how.split())
+    assert result.ret == 10
+    assert cases(suite)[ENFORCED_CASE].find("error") is not None
+    assert not list(parse(suite.path / "reports" / "junit.xml").iter("failure"))
 
 
 def test_machine_that_allows_no_lab(suite: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
