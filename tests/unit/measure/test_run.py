@@ -244,6 +244,15 @@ def test_a_probe_that_says_nothing_makes_its_flows_inconclusive(topology: Topolo
             assert not doubtful or "printed nothing" in observation.samples[0].detail
 
 
+def test_a_reply_that_a_starved_probe_missed_breaks_nothing_and_hides_no_open_path(topology: Topology) -> None:
+    assessment, _, _ = run(Faults(starved_probes={"spoof-"}), topology, NO_POLICIES)
+    observed = assessment.sweeps[Phase.BASELINE].observations
+    outcomes = {
+        (flow.expectation, observed[flow.id].outcome) for flow in topology.flows() if flow.source.name == "spoof"
+    }
+    assert outcomes == {(Expectation.ALLOW, Outcome.INCONCLUSIVE), (Expectation.DENY, Outcome.OPEN)}
+
+
 def test_a_pod_that_restarts_during_a_sweep_makes_its_flows_inconclusive(topology: Topology) -> None:
     def restart(api: SimulatedApi) -> None:
         for one in api.pods():
