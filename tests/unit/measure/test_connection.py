@@ -116,11 +116,14 @@ def test_what_passes_is_tried_again(server: Server, connection: Connection, trou
     assert len(server.requests) == 3
 
 
-def test_what_does_not_pass_is_given_up(server: Server, connection: Connection) -> None:
-    server.planned = [(503, b'{"message": "etcd is down"}')] * 8
+def test_what_does_not_pass_is_given_up(
+    server: Server, connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lateral.waiting._LONGEST_RETRY", 1.0)
+    server.planned = [(503, b'{"message": "etcd is down"}')] * 20
     with pytest.raises(ApiError, match="etcd is down"):
         connection.request("GET", "/api/v1/pods")
-    server.planned = [None] * 8
+    server.planned = [None] * 20
     with pytest.raises(TransportError):
         connection.request("GET", "/api/v1/pods")
 
