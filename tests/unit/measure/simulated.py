@@ -48,6 +48,8 @@ class Faults:
     """Nodes whose agents enforce nothing."""
     broken_probes: set[str] = field(default_factory=set)
     """Pods, by the start of their names, whose execs print nothing."""
+    starved_probes: set[str] = field(default_factory=set)
+    """Pods, by the start of their names, whose probes connect and then aren't let run."""
     lossy: set[str] = field(default_factory=set)
     """Pods, by the start of their names, whose packets all get lost."""
     mutates: Callable[[Object], None] = lambda _: None
@@ -363,6 +365,8 @@ def probe(api: SimulatedApi, pod: Object, nonce: str, timeout: str, request: str
         index, delay, address, port, protocol, _, _, hello = line
         if not api.admits(pod, address, int(port)):
             return f"{index} timeout {delay} {1000 * float(timeout):.1f} -"
+        if any(pod["metadata"]["name"].startswith(prefix) for prefix in api.faults.starved_probes):
+            return f"{index} unheard {delay} 1.0 -"
         return f"{index} ok {delay} 1.0 {answer(protocol, bytes.fromhex(hello.strip('-'))).hex()}"
 
     lines = [line.split() for line in request.splitlines() if line.startswith(nonce)]

@@ -214,6 +214,23 @@ def test_a_policy_that_the_cluster_alters_is_told(topology: Topology) -> None:
         run(Faults(mutates=widen), topology)
 
 
+def test_a_policy_that_selects_no_pod_is_pointed_out(topology: Topology) -> None:
+    """It denies nothing, and most likely was meant to; every other is taken as it is."""
+    document = DENY_ALL.documents[0]
+    typo = {
+        **document,
+        "metadata": {"name": "typo", "namespace": "sock-shop"},
+        "spec": {"podSelector": {"matchLabels": {"name": "user-dbb"}}},
+    }
+    right = {**typo, "metadata": {**typo["metadata"], "name": "right"}}
+    right["spec"] = {"podSelector": {"matchLabels": {"name": "user-db"}}}
+    policies = PolicySet("mine", (document, typo, right), ("a:1", "a:9", "a:17"))
+    assessment, _, said = run(Faults(), topology, policies)
+    told = "NetworkPolicy typo (a:9) selects no pod of sock-shop: its podSelector is name=user-dbb"
+    assert assessment.warnings == (told,)
+    assert f"warning: {told}" in said
+
+
 def test_policies_that_stay_leave_the_restoration_unproven(topology: Topology) -> None:
     assessment, _, _ = run(Faults(undying={"deny-all"}), topology)
     assert assessment.enforcement.proven
@@ -229,6 +246,15 @@ def test_a_probe_that_says_nothing_makes_its_flows_inconclusive(topology: Topolo
             doubtful = observation.outcome is Outcome.INCONCLUSIVE
             assert doubtful == (flow.source.name == "spoof"), (phase, flow.id)
             assert not doubtful or "printed nothing" in observation.samples[0].detail
+
+
+def test_a_reply_that_a_starved_probe_missed_breaks_nothing_and_hides_no_open_path(topology: Topology) -> None:
+    assessment, _, _ = run(Faults(starved_probes={"spoof-"}), topology, NO_POLICIES)
+    observed = assessment.sweeps[Phase.BASELINE].observations
+    outcomes = {
+        (flow.expectation, observed[flow.id].outcome) for flow in topology.flows() if flow.source.name == "spoof"
+    }
+    assert outcomes == {(Expectation.ALLOW, Outcome.INCONCLUSIVE), (Expectation.DENY, Outcome.OPEN)}
 
 
 def test_a_pod_that_restarts_during_a_sweep_makes_its_flows_inconclusive(topology: Topology) -> None:

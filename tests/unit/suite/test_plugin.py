@@ -6,6 +6,8 @@ import json
 import os
 import re
 import shutil
+import signal
+import sys
 from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
@@ -622,6 +624,33 @@ def test_a_cluster_that_isnt_clear(suite: pytest.Pytester, options: Sequence[str
     assert "Traceback" not in result.stdout.str() + result.stderr.str()
 
 
+WITHOUT_PRIVILEGE = """
+import os, sys
+import pytest
+from lateral.lab import kernel
+
+if not os.geteuid():
+    kernel.drop_capabilities(())  # root reads what it may not
+sys.exit(pytest.main(sys.argv[1:]))
+"""
+
+
+@pytest.mark.parametrize("option", ["--lateral-policies", "--lateral-reports"])
+@pytest.mark.parametrize("path", ["locked", "locked/inner"])
+def test_folder_that_may_not_be_read(suite: pytest.Pytester, option: str, path: str) -> None:
+    """It is told in one line, as anything else that can't be done as asked."""
+    suite.makeconftest(ANY_MACHINE)
+    locked = suite.mkdir("locked")
+    locked.chmod(0)
+    try:
+        result = suite.run(sys.executable, "-c", WITHOUT_PRIVILEGE, "-m", "lateral", f"{option}={path}", "-k", ROGUE)
+    finally:
+        locked.chmod(0o700)
+    assert result.ret == 4
+    result.stderr.fnmatch_lines([f"ERROR: *{path}*Permission denied*"])
+    assert "Traceback" not in result.stdout.str() + result.stderr.str()
+
+
 MEASURED = """
     import contextlib
 
@@ -670,13 +699,24 @@ def test_distributed_as_in_one_process(suite: pytest.Pytester, arguments: str, t
     """With workers the run measures once, and its verdicts, ids, exit status and report are those of one process."""
     suite.makeconftest(MEASURED.replace("{arguments}", arguments).replace("{trouble}", trouble))
     options = ("-m", "lateral", "--lateral-policies", "none", "-k", "user-db")
-    alone = suite.runpytest_subprocess(*options)
+    alone = told(suite, suite.runpytest_subprocess(*options))
     shared = suite.runpytest_subprocess(*options, "-n", "2")
-    assert alone.ret == status
-    assert told(suite, shared) == told(suite, alone) or trouble
+    assert told(suite, shared) == alone
     assert shared.ret == status
     assert shared.stdout.str().count("measured at once") == 1
     assert all(case.find("error") is not None for case in cases(suite).values()) == bool(trouble)
+
+
+@pytest.mark.parametrize(("outcome", "status"), [("OPEN", 1), ("REFUSED", 10)])
+@pytest.mark.parametrize("how", ["-x --dist load", "-x --dist worksteal", "--dist each", "--dist loadfile"])
+def test_ways_to_distribute(suite: pytest.Pytester, how: str, outcome: str, status: int) -> None:
+    """However tests are distributed, and wherever the run stops, its exit status is that of one process."""
+    odd = f"odd={{'{ROGUE}': {{ENFORCED: Outcome.{outcome}}}}}"
+    suite.makeconftest(MEASURED.replace("{arguments}", odd).replace("{trouble}", ""))
+    options = ("-m", "lateral", "--lateral-policies", "none", "-k", ROGUE, "-n", "2", *how.split())
+    result = suite.runpytest_subprocess(*options)
+    assert result.ret == status
+    assert cases(suite)[ENFORCED_CASE].find("failure" if status == 1 else "error") is not None
 
 
 def test_distributed_configuration_error(suite: pytest.Pytester) -> None:
@@ -697,26 +737,62 @@ def test_workers_without_the_suite_measure_nothing(suite: pytest.Pytester) -> No
     assert "measured at once" not in result.stdout.str()
 
 
-def test_a_worker_that_dies_proves_nothing(suite: pytest.Pytester) -> None:
-    """A test whose worker is gone is an error, and no violation."""
+def test_a_test_beside_the_suite_isnt_kept_waiting(suite: pytest.Pytester) -> None:
+    """A worker's test that asks for what nobody measured is told so."""
+    suite.makeconftest(MEASURED.replace("{arguments}", "").replace("{trouble}", ""))
+    suite.makepyfile(test_other="def test_other(lateral_assessment):\n    pass")
+    result = suite.runpytest_subprocess("-n", "1", "test_other.py")
+    result.assert_outcomes(errors=1)
+    assert "no test that is marked lateral was selected" in result.stdout.str()
+
+
+def test_a_distributing_process_that_is_killed_leaves_no_file(
+    suite: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was measured is in no file, not even while the workers judge it."""
     suite.makeconftest(
         MEASURED.replace("{arguments}", "").replace("{trouble}", "")
         + """
-    import os
+    import os, signal
+
+    import pytest
+
+    @pytest.fixture(autouse=True)
+    def deadly(lateral_findings):
+        os.kill(os.getppid(), signal.SIGKILL)
+    """
+    )
+    temporary = suite.mkdir("temporary")
+    monkeypatch.setenv("TMPDIR", str(temporary))
+    result = suite.runpytest_subprocess("-m", "lateral", "--lateral-policies", "none", "-k", ROGUE, "-n", "2")
+    assert result.ret == -signal.SIGKILL
+    assert "measured at once" in result.stdout.str()
+    assert [path for path in temporary.iterdir() if not path.name.startswith("pytest-of-")] == []
+
+
+@pytest.mark.parametrize("how", ["-n 1 --max-worker-restart 0", "-n 2", "-n 2 --dist each"])
+def test_a_worker_that_dies_proves_nothing(suite: pytest.Pytester, how: str) -> None:
+    """A test whose worker is gone is an error, and no violation; another worker's success doesn't mend it."""
+    suite.makeconftest(
+        MEASURED.replace("{arguments}", "").replace("{trouble}", "")
+        + """
+    import os, pathlib, signal
 
     import pytest
 
     @pytest.fixture(autouse=True)
     def deadly(request):
-        if "test_enforced" in request.node.name and "rogue.default" in request.node.name:
-            os._exit(3)
+        died = pathlib.Path("died")
+        if "test_enforced" in request.node.name and not died.exists():
+            died.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
     """
     )
-    options = ("-m", "lateral", "--lateral-policies", "none", "-k", ROGUE, "-n", "1", "--max-worker-restart", "0")
-    result = suite.runpytest_subprocess(*options)
-    assert result.ret != 0
-    dead = cases(suite).get(ENFORCED_CASE)
-    assert dead is None or dead.find("error") is not None or dead.find("failure") is not None
+    options = ("-m", "lateral", "--lateral-policies", "none", "-k", ROGUE)
+    result = suite.runpytest_subprocess(*options, *how.split())
+    assert result.ret == 10
+    assert cases(suite)[ENFORCED_CASE].find("error") is not None
+    assert not list(parse(suite.path / "reports" / "junit.xml").iter("failure"))
 
 
 def test_machine_that_allows_no_lab(suite: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
