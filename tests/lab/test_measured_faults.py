@@ -84,19 +84,34 @@ def _ignored(seen: Measured) -> None:
 
 
 def _leaky(seen: Measured) -> None:
+    """Now and then: where even the canaries never held still, that is said; else every closed path says what leaked."""
     assert seen.having(Verdict.EXPOSED)
+    enforcement = seen.assessment.enforcement
+    told = [enforcement.detail] if not enforcement.proven else [f.reason for f in seen.findings.values()]
+    assert any("policies leak" in words or "didn't hold" in words for words in told), told
+
+
+def _portless(seen: Measured) -> None:
+    assert not seen.assessment.enforcement.ignored
+    assert "as if they named no ports" in seen.assessment.enforcement.detail
+
+
+def _egress_only(seen: Measured) -> None:
+    assert not seen.assessment.enforcement.ignored
+    assert "not for ingress" in seen.assessment.enforcement.detail
 
 
 def _died(seen: Measured) -> None:
     assert not seen.assessment.enforcement.proven
     assert "canary" in seen.assessment.enforcement.detail
+    assert not [check for check in seen.assessment.traits if check.verdict is Verdict.EXPOSED]
 
 
 def _one_node(seen: Measured) -> None:
     enforcement = seen.assessment.enforcement
     assert not enforcement.proven
     assert not enforcement.ignored
-    assert "node" in enforcement.detail
+    assert "enforces no policy, while" in enforcement.detail
 
 
 def _new_pod_window(seen: Measured) -> None:
@@ -111,6 +126,8 @@ SAYINGS: Mapping[str, Callable[[Measured], None]] = {
     "rejects": _rejects,
     "ignore-policies": _ignored,
     "leaky": _leaky,
+    "ports-ignored": _portless,
+    "egress-only": _egress_only,
     "agent-dies": _died,
     "one-node": _one_node,
     "new-pod-window": _new_pod_window,

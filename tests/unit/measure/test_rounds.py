@@ -29,7 +29,7 @@ def test_every_pair_must_show_it_several_times_in_a_row() -> None:
     closed = ((Outcome.DROPPED, "timeout"),)
     assert shown.nodes == {"a": NodeEnforcement(0.0, closed), "b": NodeEnforcement(0.1, closed)}
     assert shown.since == 0.1
-    assert not row.unsteady
+    assert not row.diagnosis()
 
 
 def test_a_row_that_breaks_begins_anew_and_is_told_of() -> None:
@@ -37,4 +37,13 @@ def test_a_row_that_breaks_begins_anew_and_is_told_of() -> None:
     row = Row([1])
     row.add([look(HERE, 0.0), look(HERE, 0.1), look(HERE, 0.2, Outcome.OPEN), look(HERE, 0.3)])
     assert row.shown() is None
-    assert row.unsteady == "node a showed it and then not any more (1 times)"
+    assert row.diagnosis() == "policies leak: node a showed what is denied to be closed in 3 of 4 looks"
+
+
+def test_a_node_that_enforces_nothing_is_told_of() -> None:
+    """One node's agent may be dead while the others work; where all are alike no node is singled out."""
+    row = Row([1])
+    row.add([look(THERE, 0.0, Outcome.OPEN), look(THERE, 0.1, Outcome.OPEN)])
+    assert not row.diagnosis()
+    row.add([look(HERE, 0.0), look(HERE, 0.1)])
+    assert row.diagnosis() == "node b enforces no policy, while a does"

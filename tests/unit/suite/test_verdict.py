@@ -426,6 +426,7 @@ REJECTED = {via: sample(Outcome.REFUSED, via, detail="ECONNREFUSED") for via in 
 def rejecting(
     *,
     canary: tuple[Outcome, str] = (Outcome.REFUSED, "ECONNREFUSED"),
+    also: tuple[Outcome, str] = (Outcome.DROPPED, "timeout"),
     node: str = "b",
     endpoints: str = "",
     by_pod: Sample = REJECTED[Via.POD],
@@ -441,13 +442,18 @@ def rejecting(
         endpoints={"user-db.sock-shop": endpoints},
     )
     others = {phase: dataclasses.replace(synthetic.sweep(FLOWS, phase), pods=swept.pods) for phase in Phase}
-    enforcement = dataclasses.replace(IN_FORCE, nodes={node: NodeEnforcement(1.25, (canary,))})
+    enforcement = dataclasses.replace(IN_FORCE, nodes={node: NodeEnforcement(1.25, (canary, also))})
     return verdict_of(DENIED, assess(sweeps={**others, ENFORCED: swept}, enforcement=enforcement))
 
 
 def test_a_refusal_that_looks_like_the_canarys_is_a_deny() -> None:
     """An engine that rejects contains a path, where its canary was rejected in the same way on the same node."""
     assert rejecting().verdict is Verdict.CONTAINED
+
+
+def test_silence_fits_a_refusal() -> None:
+    """Kernels send only so many refusals a second: what is refused at one address may be silent at another."""
+    assert rejecting(by_pod=sample(Outcome.DROPPED, detail="timeout")).verdict is Verdict.CONTAINED
 
 
 @pytest.mark.parametrize(
@@ -460,7 +466,11 @@ def test_a_refusal_that_looks_like_the_canarys_is_a_deny() -> None:
         pytest.param(rejecting(node="a"), "no canary showed policies in force on node b", id="another node"),
         pytest.param(rejecting(endpoints="none was ready"), "endpoints: none was ready", id="no endpoints"),
         pytest.param(
-            rejecting(by_pod=sample(Outcome.DROPPED, detail="timeout")), "closed in different ways", id="pod differs"
+            rejecting(
+                by_pod=sample(Outcome.UNREACHABLE, detail="EHOSTUNREACH"), also=(Outcome.UNREACHABLE, "EHOSTUNREACH")
+            ),
+            "closed in different ways",
+            id="pod differs",
         ),
     ],
 )
