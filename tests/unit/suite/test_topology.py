@@ -12,7 +12,7 @@ import yaml
 
 from lateral.application import documents
 from lateral.errors import ConfigurationError
-from lateral.model import Expectation, Flow, Protocol, SourceKind
+from lateral.model import Expectation, Flow, Protocol, SourceKind, Speaks
 from lateral.resources import Run
 from lateral.topology import Topology, load
 
@@ -151,7 +151,7 @@ def test_defaults(small: Topology) -> None:
     """Ports are TCP and the pod's own, listeners wear their name, workloads need no DNS unless they say so."""
     web, db = small.workloads
     assert (web.dns, db.dns) == (True, False)
-    assert (db.ports[0].pod_port, db.ports[0].protocol, db.ports[0].service) == (27017, Protocol.TCP, True)
+    assert (db.ports[0].pod_port, db.ports[0].protocol, db.ports[0].services) == (27017, Protocol.TCP, ("db",))
     assert small.outside.listeners[0].labels == {"app": "decoy"}
 
 
@@ -171,9 +171,9 @@ def broken(*path: str | int, value: Any = None) -> Any:
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        pytest.param("a: [", "is not valid YAML", id="no YAML"),
+        pytest.param("a: [", "not valid YAML", id="no YAML"),
         pytest.param([], "the document: expected a mapping with application", id="no mapping"),
-        pytest.param(broken("dns"), "the document: dns is missing", id="missing field"),
+        pytest.param(broken("workloads"), "the document: workloads is missing", id="missing field"),
         pytest.param(broken("extra", value=1), "the document: unknown field 'extra'", id="unknown field"),
         pytest.param(
             broken("workloads", 0, "ports", 0, "podport", value=1),
@@ -191,7 +191,7 @@ def broken(*path: str | int, value: Any = None) -> Any:
         pytest.param(broken("workloads", 0, "ports", 0, "port", value=65536), "expected a port number", id="high port"),
         pytest.param(
             broken("workloads", 0, "ports", 0, "speaks", value="ftp"),
-            "workloads[0].ports[0].speaks: expected one of http, mongo, mysql, redis, amqp, dns, found 'ftp'",
+            "workloads[0].ports[0].speaks: expected one of " + ", ".join(Speaks) + ", found 'ftp'",
             id="unknown protocol",
         ),
         pytest.param(
@@ -204,7 +204,9 @@ def broken(*path: str | int, value: Any = None) -> Any:
         pytest.param(
             broken("workloads", 0, "name", value="Web"), "workloads[0].name: expected a Kubernetes name", id="name"
         ),
-        pytest.param(broken("workloads", 1, "name", value="web"), "workloads: web given twice", id="workload twice"),
+        pytest.param(
+            broken("workloads", 1, "name", value="web"), "workloads: web.shop given twice", id="workload twice"
+        ),
         pytest.param(
             broken("workloads", 0, "labels", value={"a": 1}),
             "workloads[0].labels.a: expected a label's value",
@@ -231,7 +233,7 @@ def broken(*path: str | int, value: Any = None) -> Any:
         ),
         pytest.param(
             broken("intended", 1, value=SMALL["intended"][0]),
-            "intended: anyone to web:80/TCP given twice",
+            "intended: anyone to web.shop:80/TCP given twice",
             id="flow twice",
         ),
         pytest.param(
