@@ -232,6 +232,7 @@ class SimulatedApi:
             template = document["spec"]["template"]
             pod = self._new("Pod", namespace, f"{metadata['name']}-{number}", template["metadata"]["labels"])
             pod["metadata"]["annotations"] = template["metadata"].get("annotations", {})
+            pod["metadata"]["ownerReferences"] = [{"kind": kind, "name": metadata["name"], "controller": True}]
             self._create({**pod, "spec": template["spec"]})
             document["status"] = {"readyReplicas": 1, "updatedReplicas": 1}
         return document
