@@ -46,12 +46,16 @@ def test_the_fixtures_are_those_of_the_plugin() -> None:
     assert listed("Fixtures") == {name for name in vars(fixtures) if name.startswith("lateral_")}
 
 
-@pytest.mark.parametrize("command", ["lab", "preflight"])
-def test_the_options_of_a_command_are_its_own(command: str) -> None:
+@pytest.mark.parametrize(
+    ("command", "page"),
+    [("lab", PAGE), ("preflight", PAGE), ("discover", TOPOLOGY)],
+    ids=["lab", "preflight", "discover"],
+)
+def test_the_options_of_a_command_are_its_own(command: str, page: str) -> None:
     commands = next(one for one in cli.parser()._actions if isinstance(one, argparse._SubParsersAction))
     actions = commands.choices[command]._actions
     own = {name for one in actions for name in one.option_strings} - {"-h", "--help"}
-    assert listed(f"`lateral {command}`") == own
+    assert listed(f"`lateral {command}`", page) == own
 
 
 def test_the_labs_faults_are_told_in_the_words_that_the_run_has_for_them() -> None:
