@@ -20,7 +20,7 @@ from .paper import GROUPS, Paper, checked, daemonset, named, node
 TWO = """
 application: shop
 namespace: shop
-manifests: .
+manifests: manifests
 workloads:
   - {name: web, labels: {app: web}, ports: [{port: 80, speaks: http}]}
   - {name: db, namespace: stores, labels: {app: db}, ports: [{port: 80, speaks: http}]}
@@ -118,6 +118,7 @@ def test_an_application_that_is_there_is_left_alone() -> None:
 def test_all_of_an_applications_namespaces_are_looked_at(tmp_path: Path) -> None:
     """One that is there already is in the way, whichever it is; of those, too, it is asked what may be done."""
     (tmp_path / "shop.yaml").write_text(TWO)
+    (tmp_path / "manifests").mkdir()
     plan = preflight.plan(load(tmp_path / "shop.yaml"))
     assert plan.namespaces[Place.APPLICATION] == ("shop", "stores")
     assert {"shop", "stores"} <= plan.created.keys()

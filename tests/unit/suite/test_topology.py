@@ -469,3 +469,14 @@ def test_every_namespace_is_created(write: Write, tmp_path: Path) -> None:
 def test_an_application_whose_manifests_are_nowhere(write: Write) -> None:
     with pytest.raises(ConfigurationError, match="no manifests of shop are known"):
         documents(load(write(TWO)), Run("0"))
+
+
+@pytest.mark.parametrize(
+    "text", ["a: [", "just text", "- a list", "kind: Service", "{kind: A, apiVersion: v1, metadata: }"]
+)
+def test_manifests_that_are_none(text: str, write: Write, tmp_path: Path) -> None:
+    """As where the topology itself lies among them."""
+    (tmp_path / "shop").mkdir()
+    (tmp_path / "shop" / "a.yml").write_text(text)
+    with pytest.raises(ConfigurationError, match=r"shop/a.yml: (no valid YAML|expected objects with apiVersion)"):
+        documents(load(write({**TWO, "manifests": "shop"})), Run("0"))
