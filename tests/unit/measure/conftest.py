@@ -50,16 +50,11 @@ def refusing() -> Iterator[int]:
 @pytest.fixture
 def silent() -> Iterator[int]:
     """A port that answers no SYN: its backlog is full."""
-    with socket.socket() as full:
+    with socket.socket() as full, socket.socket() as only:
         full.bind(("127.0.0.1", 0))
         full.listen(0)
-        waiting = [socket.socket() for _ in range(4)]
-        for one in waiting:
-            one.setblocking(False)
-            one.connect_ex(full.getsockname())
+        only.connect(full.getsockname())
         yield full.getsockname()[1]
-        for one in waiting:
-            one.close()
 
 
 @pytest.fixture

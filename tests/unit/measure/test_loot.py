@@ -118,6 +118,32 @@ def test_an_http_answer_must_be_whole_and_json(answer: bytes, complaint: str) ->
         get_json(Canned(answer), "front-end", "/cards")
 
 
+class Lingering(Canned):
+    """A stream whose end isn't told of."""
+
+    def receive(self, timeout: float) -> bytes:
+        if data := super().receive(timeout):
+            return data
+        raise TimeoutError("nothing more")
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n[1]",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n[1\r\n1\r\n]\r\n0\r\n\r\n",
+    ],
+    ids=["length", "chunks"],
+)
+def test_an_http_answer_that_is_whole_isnt_waited_for_any_longer(answer: bytes) -> None:
+    assert get_json(Lingering(answer), "front-end", "/cards") == [1]
+
+
+def test_an_http_answer_that_stays_away_is_a_timeout() -> None:
+    with pytest.raises(TimeoutError):
+        get_json(Lingering(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n[1]"), "front-end", "/cards")
+
+
 @pytest.mark.parametrize(("number", "shown"), [("5953580604169678", "************9678"), ("1234", "****"), ("", "")])
 def test_numbers_are_redacted(number: str, shown: str) -> None:
     assert redact(number) == shown

@@ -61,6 +61,9 @@ def test_anything_else_is_refused(output: bytes) -> None:
         ("EACCES", Outcome.UNREACHABLE),
         ("EMFILE", Outcome.INCONCLUSIVE),
         ("EOTHER", Outcome.INCONCLUSIVE),
+        ("stalled", Outcome.INCONCLUSIVE),
+        ("unable", Outcome.INCONCLUSIVE),
+        ("unheard", Outcome.OPEN),
     ],
 )
 def test_an_errno_means_what_the_network_did_or_nothing(result: str, outcome: Outcome) -> None:

@@ -302,6 +302,17 @@ def test_disrupted(restored: Outcome, ending: str) -> None:
     assert finding.reason == f"worked before, DROPPED by ClusterIP and pod IP under the policies, {ending}"
 
 
+def test_what_no_policy_did_is_not_disrupted() -> None:
+    """Where policies are ignored, or weren't shown to be in force, a packet lost now and then is nobody's doing."""
+    dropped = {INTENDED.id: {ENFORCED: Outcome.DROPPED}}
+    assert verdict_of(INTENDED, assess(odd=dropped, enforcement=IGNORED)).verdict is Verdict.UNPROVEN
+    unshown = dataclasses.replace(IGNORED, ignored=False)
+    assert verdict_of(INTENDED, assess(odd=dropped, enforcement=unshown)).verdict is Verdict.DISRUPTED
+    once = seen(INTENDED, ENFORCED, *[sample(Outcome.OPEN, via) for via in Via] * 3, sample(Outcome.DROPPED))
+    assert verdict_of(INTENDED, assess(sweeps=once)).verdict is Verdict.DISRUPTED
+    assert verdict_of(INTENDED, assess(sweeps=once, enforcement=unshown)).verdict is Verdict.UNPROVEN
+
+
 def test_allowed_needs_a_reply() -> None:
     """A legitimate flow that connects but gets no answer under the policies is disrupted; before them, untestable."""
     silent = (sample(Outcome.OPEN, Via.SERVICE), sample(Outcome.OPEN, Via.POD, replied=False))
