@@ -4,17 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from lateral import preflight
 from lateral.preflight import Check, Level
-from lateral.preflight.permissions import PERMISSIONS
+from lateral.preflight.permissions import PERMISSIONS, Place
 from lateral.preflight.quota import quantity
 from lateral.resources import RUN_LABEL
+from lateral.topology import load
 
 from .paper import GROUPS, Paper, checked, daemonset, named, node
 
+TWO = """
+application: shop
+namespace: shop
+manifests: manifests
+workloads:
+  - {name: web, labels: {app: web}, ports: [{port: 80, speaks: http}]}
+  - {name: db, namespace: stores, labels: {app: db}, ports: [{port: 80, speaks: http}]}
+"""
 LEVEL = "pod-security.kubernetes.io/enforce"
 
 
@@ -106,6 +117,22 @@ def test_an_application_that_is_there_is_left_alone() -> None:
         "application: namespace sock-shop is there already, and isn't this run's: it stays untouched",
     )
     assert not odd(checked(Paper(objects=objects), existing=True))
+
+
+def test_all_of_an_applications_namespaces_are_looked_at(tmp_path: Path) -> None:
+    """One that is there already is in the way, whichever it is; of those, too, it is asked what may be done."""
+    (tmp_path / "shop.yaml").write_text(TWO)
+    (tmp_path / "manifests").mkdir()
+    plan = preflight.plan(load(tmp_path / "shop.yaml"))
+    assert plan.namespaces[Place.APPLICATION] == ("shop", "stores")
+    assert {"shop", "stores"} <= plan.created.keys()
+    told = [one.detail for one in checked(Paper(), plan=plan) if one.what == "application"]
+    assert told == ["shop will be created", "stores will be created"]
+    paper = Paper(objects={("", "Namespace"): [named("default"), named("kube-system"), named("stores")]})
+    assert (
+        "refusal",
+        "application: namespace stores is there already, and isn't this run's: it stays untouched",
+    ) in odd(checked(paper, plan=plan))
 
 
 def test_an_application_of_another_run_is_no_refusal() -> None:
