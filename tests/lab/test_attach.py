@@ -86,8 +86,8 @@ def test_the_suite_runs_as_on_any_cluster(lab: Lab, kubeconfig: Path, tmp_path: 
     told = ran.stdout.splitlines()
     first = next(at for at, line in enumerate(told) if line.startswith("  cluster trial: https://127.0.0.1:"))
     assert told[first].endswith("+lateral.lab, policy engine unknown")
-    created = "created: sock-shop, outside-*, canary-*"
-    assert told[first + 1] == f"  namespaces: {created}; rogue pods in: default; looked at: kube-system"
+    created = "created: sock-shop, default-*, outside-*, canary-*"
+    assert told[first + 1] == f"  namespaces: {created}; a Lease in: default; looked at: kube-system"
     assert told[first + 2].startswith("  warning: policy engine: unknown")
     assert told[first + 3].startswith("  deploying sock-shop")
     assert re.search(
@@ -120,7 +120,7 @@ def test_the_suite_runs_with_a_pods_credentials(lab: Lab, tmp_path: Path) -> Non
         assert (cluster.facts.name, cluster.facts.provider) == ("in-cluster", "attach")
         assert namespaces(lab) == OWN
         assessment = run.measure(
-            cluster, found.topology, found.policies, progress=said.append, settle=8.0, wait_gone=True
+            cluster, found.topology, found.policies, progress=said.append, settle=8.0, guest=run.Guest()
         )
     seen = Measured(assessment, {finding.flow.id: finding for finding in judge(assessment)})
     assert said[0].startswith(f"cluster in-cluster: https://{server.hostname}:{server.port}, v")

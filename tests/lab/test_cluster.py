@@ -15,6 +15,7 @@ from lateral.attacker import is_ready, listener, listener_script
 from lateral.connection import ApiError
 from lateral.errors import ClusterError
 from lateral.model import Outcome, Protocol, Speaks, Via
+from lateral.policy import PolicySet, idle
 from lateral.probe import Dial, Prober, Tunnel
 from lateral.providers.lab import lab
 from lateral.resources import Run, template
@@ -171,3 +172,31 @@ def test_an_unknown_field_is_refused(cluster: Cluster) -> None:
     pod["spec"]["containres"] = []
     with pytest.raises(ApiError, match="containres"):
         cluster.apply([pod])
+
+
+@pytest.mark.usefixtures("server")
+@pytest.mark.parametrize(
+    ("selector", "selects"),
+    [
+        ({}, True),
+        ({"matchLabels": {"app": "server"}}, True),
+        ({"matchLabels": {"app": "served"}}, False),
+        ({"matchExpressions": [{"key": "app", "operator": "In", "values": ["server", "other"]}]}, True),
+        ({"matchExpressions": [{"key": "app", "operator": "In", "values": ["another", "other"]}]}, False),
+        ({"matchExpressions": [{"key": "app", "operator": "NotIn", "values": ["server"]}]}, True),
+        ({"matchExpressions": [{"key": "app", "operator": "Exists"}]}, True),
+        ({"matchExpressions": [{"key": "nothing", "operator": "Exists"}]}, False),
+        (
+            {"matchLabels": {"app": "server"}, "matchExpressions": [{"key": "app", "operator": "DoesNotExist"}]},
+            False,
+        ),
+    ],
+)
+def test_the_cluster_tells_which_policies_select_no_pod(
+    cluster: Cluster, selector: dict[str, Any], selects: bool
+) -> None:
+    policy = {"metadata": {"name": "one", "namespace": NAMESPACE}, "spec": {"podSelector": selector}}
+    told = idle(cluster, PolicySet("mine", (policy,), ("mine.yaml:1",)))
+    assert [one.startswith("NetworkPolicy one (mine.yaml:1) selects no pod of ") for one in told] == [True] * (
+        not selects
+    )

@@ -14,9 +14,10 @@ from tests.lab.authorizer import Authorizer, Grant, grants
 from tests.lab.proxy import proxied
 
 from lateral import resources, run
+from lateral.lease import Terms
 from lateral.model import Verdict
 from lateral.preflight import Check, Level
-from lateral.preflight.permissions import PERMISSIONS
+from lateral.preflight.permissions import PERMISSIONS, Place
 from lateral.providers.attach import Attachment, attach, attached
 from lateral.providers.lab import Lab, started
 from lateral.verdict import judge
@@ -26,7 +27,8 @@ if TYPE_CHECKING:
 
 SHIPPED = grants(resources.load("rbac"), "lateral/lateral")
 ABSENT = {"daemonsets", "resourcequotas", "limitranges"}
-"""Resources that the lab doesn't have."""
+"""Resources that the lab doesn't have, as it lacks the groups of other engines."""
+GROUPS = ("", "apps", "coordination.k8s.io", "discovery.k8s.io", "networking.k8s.io")
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +55,7 @@ def granted(allowed: list[Grant]) -> set[tuple[str, str, str]]:
 def in_lab(rule: tuple[str, str, str]) -> bool:
     """Whether the lab has what a rule is about."""
     _, group, resource = rule
-    return resource not in ABSENT and group in ("", "apps", "discovery.k8s.io", "networking.k8s.io")
+    return resource not in ABSENT and group in GROUPS
 
 
 def test_a_run_needs_every_rule_and_no_other(lab: Lab, tmp_path: Path) -> None:
@@ -64,8 +66,9 @@ def test_a_run_needs_every_rule_and_no_other(lab: Lab, tmp_path: Path) -> None:
         proxied(authorizer) as kubeconfig,
         attach(attachment(tmp_path, kubeconfig), found.topology) as cluster,
     ):
+        guest = run.Guest(lease=Terms(duration=3))
         assessment = run.measure(
-            cluster, found.topology, found.policies, progress=lambda _: None, settle=8.0, wait_gone=True
+            cluster, found.topology, found.policies, progress=lambda _: None, settle=8.0, guest=guest
         )
     seen = Measured(assessment, {finding.flow.id: finding for finding in judge(assessment)})
     assert not authorizer.refused
@@ -75,9 +78,28 @@ def test_a_run_needs_every_rule_and_no_other(lab: Lab, tmp_path: Path) -> None:
 
 
 def test_the_manifests_grant_what_the_table_lists() -> None:
-    """In the cluster's scope what has none but that, everything else in namespaces."""
-    listed = {(verb, one.group, one.resource) for one in PERMISSIONS for verb in one.verbs}
-    assert granted(SHIPPED) == listed
+    """What has its place in a namespace that is known is granted in that one alone, and everything just once."""
+    listed = [(verb, one) for one in PERMISSIONS for verb in one.verbs]
+    known = {(verb, one.group, one.resource) for verb, one in listed if one.places == (Place.LEASE,)}
+    assert granted(SHIPPED) == {(verb, one.group, one.resource) for verb, one in listed}
+    assert granted([one for one in SHIPPED if one.namespace == Terms().namespace]) == known
+    assert {one.namespace for one in SHIPPED} == {"", Terms().namespace}
+    assert sum(len(one.acts()) for one in SHIPPED) == len(granted(SHIPPED))
+
+
+def test_admission_confines_whatever_is_granted_everywhere() -> None:
+    """Each kind that the account may change, and each pod that it may enter, in whichever namespace."""
+    changing = {"create", "patch", "delete"}
+    acts = [act for one in SHIPPED if not one.namespace for act in one.acts()]
+    confined = {
+        (group, resource)
+        for document in resources.load(resources.manifests("rbac/confinement"))
+        if document["kind"] == "ValidatingAdmissionPolicy"
+        for rule in document["spec"]["matchConstraints"]["resourceRules"]
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+    }
+    assert confined == {(group, resource) for verb, group, resource in acts if verb in changing}
 
 
 def told(checks: tuple[Check, ...], rule: tuple[str, str, str]) -> list[Check]:

@@ -6,9 +6,11 @@ import ctypes
 import errno
 import os
 import platform
+import resource
 import struct
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import pytest
@@ -21,7 +23,7 @@ NUMBER, THIRD_ARGUMENT = 0, 32
 """Offsets in what a filter is given of a system call."""
 
 UNSHARE, SOCKET = {"x86_64": (272, 41), "aarch64": (97, 198)}.get(platform.machine(), (0, 0))
-MOUNT_SETATTR = 442
+MOUNT_SETATTR, CLONE3 = 442, 435
 NETLINK_NETFILTER = 12
 
 CHECK = """
@@ -29,6 +31,19 @@ from lateral.errors import ConfigurationError
 from lateral.providers.lab import check
 try:
     check()
+except ConfigurationError as error:
+    print(error)
+"""
+
+CROWDED = """
+import os, resource
+from lateral.errors import ConfigurationError
+from lateral.lab.room import require_tasks
+resource.setrlimit(resource.RLIMIT_NPROC, (60, 60))
+if not os.geteuid():
+    os.setuid(65534)  # root may have any number
+try:
+    require_tasks()
 except ConfigurationError as error:
     print(error)
 """
@@ -69,10 +84,15 @@ class Refusal:
 
 def told(refusal: Refusal) -> str:
     """What a user is told on a machine that refuses that."""
+    return said(CHECK, refusal.install)
+
+
+def said(program: str, first: Callable[[], None] | None = None) -> str:
+    """The one line that a program says; `first` runs in its process before it does."""
     done = subprocess.run(
-        [sys.executable, "-c", CHECK],
+        [sys.executable, "-c", program],
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-        preexec_fn=refusal.install,
+        preexec_fn=first,
         capture_output=True,
         text=True,
         timeout=TIMEOUT,
@@ -98,3 +118,23 @@ def test_a_kernel_without_nftables_is_told_apart() -> None:
     message = told(Refusal(SOCKET, errno.EPROTONOSUPPORT, NETLINK_NETFILTER))
     assert message.startswith("the lab needs nftables")
     assert "modprobe nf_tables" in message
+
+
+@pytest.mark.parametrize(("soft", "hard"), [(64, 64), (64, 512), (400, 400)])
+def test_too_few_open_files_are_told_before_they_run_out(soft: int, hard: int) -> None:
+    """A run would hang for minutes."""
+    message = said(CHECK, lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard)))
+    assert message.startswith(f"the lab needs 128 open files, and a hard limit of 512; found {soft} and {hard}: raise")
+    assert "ulimit -n 1024" in message
+
+
+def test_too_few_processes_are_told_before_they_run_out() -> None:
+    message = said(CROWDED)
+    assert message.startswith("the lab needs room for 200 more processes and threads, and found ")
+    assert "(`ulimit -u` is 60)" in message
+
+
+@pytest.mark.skipif(platform.libc_ver() < ("glibc", "2.34"), reason="threads come by another system call there")
+def test_not_even_a_thread_is_told() -> None:
+    """A process that can't even have a thread to read the lab's log by says the same."""
+    assert "more processes and threads, and found 0" in told(Refusal(CLONE3, errno.EAGAIN))

@@ -29,13 +29,13 @@ def test_a_list_that_is_aligned_and_says_what_to_do() -> None:
     told = lines(attached(Paper(version="v1.31.2", may=may)))
     assert told[:5] == [
         "cluster:    prod (https://prod.example:6443)",
-        "namespaces: created: sock-shop, outside-*, canary-*",
-        "            rogue pods in: default",
+        "namespaces: created: sock-shop, default-*, outside-*, canary-*",
+        "            a Lease in: default",
         "            looked at: kube-system",
         "",
     ]
     assert "ok       version            v1.31.2" in told
-    at = told.index("refusal  permissions        may not create pods/exec in sock-shop, canary-*, default")
+    at = told.index("refusal  permissions        may not create pods/exec in sock-shop, canary-*, default-*")
     assert told[at + 1] == "                            -> grant it: manifests/rbac has all that a run needs"
     assert told[-2:] == ["", "not ready: 2 refusals"]
     assert max(map(len, told)) <= 120

@@ -24,10 +24,11 @@ from .simulated_shop import SimulatedForward, SimulatedShop
 Object = dict[str, Any]
 
 KINDS = {
-    "/api/v1": ("Namespace", "Pod", "Service", "ConfigMap", "ServiceAccount"),
+    "/api/v1": ("Namespace", "Pod", "Service", "ConfigMap", "Secret", "ServiceAccount"),
     "/apis/apps/v1": ("Deployment", "ReplicaSet"),
     "/apis/networking.k8s.io/v1": ("NetworkPolicy",),
     "/apis/discovery.k8s.io/v1": ("EndpointSlice",),
+    "/apis/coordination.k8s.io/v1": ("Lease",),
 }
 PLURALS = {kind: kind.lower() + "s" for kinds in KINDS.values() for kind in kinds} | {
     "NetworkPolicy": "networkpolicies"
@@ -47,6 +48,8 @@ class Faults:
     """Nodes whose agents enforce nothing."""
     broken_probes: set[str] = field(default_factory=set)
     """Pods, by the start of their names, whose execs print nothing."""
+    starved_probes: set[str] = field(default_factory=set)
+    """Pods, by the start of their names, whose probes connect and then aren't let run."""
     lossy: set[str] = field(default_factory=set)
     """Pods, by the start of their names, whose packets all get lost."""
     mutates: Callable[[Object], None] = lambda _: None
@@ -59,6 +62,8 @@ class Faults:
     """A kind that can't be created."""
     refused_pods: tuple[str, ...] = ()
     """Pods, by the start of their names, that can't be created."""
+    keeps: set[tuple[str, str]] = field(default_factory=set)
+    """Kinds and namespaces in which nothing can be deleted."""
     dead: set[str] = field(default_factory=set)
     """Pods, by the start of their names, that say nothing to a port-forward."""
     logged: Callable[[str], str] = lambda log: log
@@ -143,11 +148,19 @@ class SimulatedApi:
             return copy.deepcopy(self._create(made))
         if method == "PATCH":
             assert content_type == "application/merge-patch+json"
+            metadata = self._get(kind, namespace, name)["metadata"]
+            stated = body.get("metadata", {}).get("resourceVersion", metadata["resourceVersion"])
+            if stated != metadata["resourceVersion"]:
+                raise ApiError("changed meanwhile", 409)
             _merge(self._get(kind, namespace, name), body)
+            metadata["resourceVersion"] = str(next(self._numbers))
             return copy.deepcopy(self._get(kind, namespace, name))
         assert method == "DELETE", f"unplanned {method} {path}"
-        if self._get(kind, namespace, name)["metadata"]["uid"] != body["preconditions"]["uid"]:
-            raise ApiError("another UID", 409)
+        metadata = self._get(kind, namespace, name)["metadata"]
+        if any(metadata[key] != wanted for key, wanted in body["preconditions"].items()):
+            raise ApiError("another UID or version", 409)
+        if (kind, namespace) in self.faults.keeps:
+            raise ApiError(f"the cluster's API refused to delete {kind} {name}", 403)
         self._remove(kind, namespace, name)
         return {}
 
@@ -216,6 +229,7 @@ class SimulatedApi:
         kind, namespace = document["kind"], metadata.get("namespace", "")
         number = next(self._numbers)
         metadata["uid"] = f"uid-{number}"
+        metadata.setdefault("resourceVersion", str(number))
         if kind != "Namespace" and ("Namespace", "", namespace) not in self.objects:
             raise ApiError(f"namespace {namespace} not found", 404)
         self.objects[kind, namespace, metadata["name"]] = document
@@ -224,7 +238,7 @@ class SimulatedApi:
         elif kind == "Service":
             document["spec"].setdefault("clusterIP", f"10.102.{number // 250}.{number % 250}")
             slice_ = self._new("EndpointSlice", namespace, metadata["name"], {SERVICE_NAME: metadata["name"]})
-            slice_["metadata"]["resourceVersion"] = "1"
+            slice_["metadata"].update(resourceVersion="1", ownerReferences=[{"uid": metadata["uid"]}])
             self._create({**slice_, "endpoints": [{"conditions": {"ready": True}}]})
         elif kind == "Pod":
             self._start(document, number)
@@ -232,7 +246,8 @@ class SimulatedApi:
             template = document["spec"]["template"]
             pod = self._new("Pod", namespace, f"{metadata['name']}-{number}", template["metadata"]["labels"])
             pod["metadata"]["annotations"] = template["metadata"].get("annotations", {})
-            pod["metadata"]["ownerReferences"] = [{"kind": kind, "name": metadata["name"], "controller": True}]
+            owner = {"kind": kind, "name": metadata["name"], "uid": metadata["uid"], "controller": True}
+            pod["metadata"]["ownerReferences"] = [owner]
             self._create({**pod, "spec": template["spec"]})
             document["status"] = {"readyReplicas": 1, "updatedReplicas": 1}
         return document
@@ -252,7 +267,10 @@ class SimulatedApi:
         if name in self.faults.undying:
             self.objects[kind, namespace, name]["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
             return
-        del self.objects[kind, namespace, name]
+        owner = {"uid": self.objects.pop((kind, namespace, name))["metadata"]["uid"]}
+        for key, one in self.objects.copy().items():
+            if owner in one["metadata"].get("ownerReferences", []):
+                self.objects.pop(key, None)
         self.deleted.append((kind, namespace, name))
         if kind == "Namespace":
             self.objects = {key: one for key, one in self.objects.copy().items() if key[1] != name}
@@ -348,6 +366,8 @@ def probe(api: SimulatedApi, pod: Object, nonce: str, timeout: str, request: str
         index, delay, address, port, protocol, _, _, hello = line
         if not api.admits(pod, address, int(port)):
             return f"{index} timeout {delay} {1000 * float(timeout):.1f} -"
+        if any(pod["metadata"]["name"].startswith(prefix) for prefix in api.faults.starved_probes):
+            return f"{index} unheard {delay} 1.0 -"
         return f"{index} ok {delay} 1.0 {answer(protocol, bytes.fromhex(hello.strip('-'))).hex()}"
 
     lines = [line.split() for line in request.splitlines() if line.startswith(nonce)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import copy
 import json
 import socket
 import ssl
@@ -14,6 +15,12 @@ from typing import Any
 
 import pytest
 import trustme
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    PrivateFormat,
+    load_pem_private_key,
+)
 
 from lateral.connection import ApiError, Connection, TransportError
 from lateral.errors import ClusterError, ProviderError
@@ -109,11 +116,14 @@ def test_what_passes_is_tried_again(server: Server, connection: Connection, trou
     assert len(server.requests) == 3
 
 
-def test_what_does_not_pass_is_given_up(server: Server, connection: Connection) -> None:
-    server.planned = [(503, b'{"message": "etcd is down"}')] * 8
+def test_what_does_not_pass_is_given_up(
+    server: Server, connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lateral.waiting._LONGEST_RETRY", 1.0)
+    server.planned = [(503, b'{"message": "etcd is down"}')] * 20
     with pytest.raises(ApiError, match="etcd is down"):
         connection.request("GET", "/api/v1/pods")
-    server.planned = [None] * 8
+    server.planned = [None] * 20
     with pytest.raises(TransportError):
         connection.request("GET", "/api/v1/pods")
 
@@ -203,6 +213,82 @@ def test_the_authority_that_a_kubeconfig_holds_is_written_nowhere(
     connected.close()
 
 
+@pytest.fixture
+def authority() -> trustme.CA:
+    return trustme.CA()
+
+
+@pytest.fixture
+def guarded(server: Server, authority: trustme.CA) -> dict[str, Any]:
+    """The kubeconfig of a server that speaks to those alone who have a certificate of its authority; this one has."""
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.verify_mode = ssl.CERT_REQUIRED
+    authority.configure_trust(tls)
+    authority.issue_cert("127.0.0.1").configure_cert(tls)
+    server.socket = tls.wrap_socket(server.socket, server_side=True)
+    config = kubeconfig(f"https://127.0.0.1:{server.server_port}")
+    config["clusters"][0]["cluster"]["certificate-authority-data"] = encoded(authority.cert_pem)
+    client = authority.issue_cert("client.example.org")
+    chain, key = client.cert_chain_pems[0], client.private_key_pem
+    config["users"][0]["user"] = {"client-certificate-data": encoded(chain), "client-key-data": encoded(key)}
+    return config
+
+
+def encoded(pem: trustme.Blob) -> str:
+    return base64.b64encode(pem.bytes()).decode()
+
+
+@pytest.mark.parametrize("apart", ["", "client-certificate", "client-key"])
+def test_the_clients_certificate_and_key_are_written_nowhere(
+    apart: str,
+    server: Server,
+    guarded: dict[str, Any],
+    closing: list[Connection],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """They serve requests and streams all the same; one of the two may be in a file of the user's."""
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(temporary))
+    user = guarded["users"][0]["user"]
+    if apart:
+        (tmp_path / "user.pem").write_bytes(base64.b64decode(user.pop(f"{apart}-data")))
+        user[apart] = str(tmp_path / "user.pem")
+    stated = copy.deepcopy(guarded)
+    server.planned = [(200, b"{}"), (403, b'{"message": "known, and refused"}')]
+    closing.append(Connection(guarded))
+    assert closing[0].request("GET", "/api/v1/pods") == {}
+    with pytest.raises(ApiError, match="known, and refused"):
+        closing[0].websocket("/api/v1/namespaces/default/pods/p/exec", [])
+    assert list(temporary.iterdir()) == []
+    assert guarded == stated
+
+
+def test_data_counts_where_there_is_a_file_too(
+    server: Server, guarded: dict[str, Any], closing: list[Connection]
+) -> None:
+    guarded["users"][0]["user"] |= {"client-certificate": "/no/such/file", "client-key": "/no/such/file"}
+    server.planned = [(200, b"{}")]
+    closing.append(Connection(guarded))
+    assert closing[0].request("GET", "/api/v1/pods") == {}
+
+
+def test_a_key_that_cant_be_used_is_told(guarded: dict[str, Any]) -> None:
+    """An encrypted one too, instead of a question for its password."""
+    user = guarded["users"][0]["user"]
+    plain = load_pem_private_key(base64.b64decode(user["client-key-data"]), None)
+    secret = BestAvailableEncryption(b"unknown")
+    for key in (
+        b"no key",
+        trustme.CA().issue_cert("other.example.org").private_key_pem.bytes(),
+        plain.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, secret),
+    ):
+        user["client-key-data"] = base64.b64encode(key).decode()
+        with pytest.raises(ClusterError, match="the kubeconfig's certificates or key can't be used"):
+            Connection(guarded)
+
+
 def test_a_kubeconfig_that_names_nothing_is_told() -> None:
     with pytest.raises(ClusterError, match="the kubeconfig can't be used"):
         Connection({"apiVersion": "v1", "kind": "Config", "current-context": "missing"})
@@ -223,49 +309,6 @@ def test_a_token_of_a_file_is_read_again(server: Server, closing: list[Connectio
     token.unlink()
     with pytest.raises(ClusterError, match=r"token can't be read: .*No such file"):
         connection.request("GET", "/version")
-
-
-def test_the_client_certificate_that_a_kubeconfig_holds_is_used_and_written_nowhere(
-    closing: list[Connection], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The server sees it, though no file has ever had its key."""
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    authority = trustme.CA()
-    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    tls.verify_mode = ssl.CERT_REQUIRED
-    authority.issue_cert("127.0.0.1").configure_cert(tls)
-    authority.configure_trust(tls)
-    ours = authority.issue_cert("lateral")
-    with Server() as served:
-        served.socket = tls.wrap_socket(served.socket, server_side=True)
-        thread = threading.Thread(target=served.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        config = kubeconfig(f"https://127.0.0.1:{served.server_port}")
-        config["clusters"][0]["cluster"]["certificate-authority-data"] = encoded(authority.cert_pem.bytes())
-        config["users"][0]["user"] = {
-            "client-certificate-data": encoded(ours.cert_chain_pems[0].bytes()),
-            "client-key-data": encoded(ours.private_key_pem.bytes()),
-        }
-        served.planned = [(200, b'{"fine": true}')]
-        try:
-            connection = Connection(config)
-            closing.append(connection)
-            assert list(tmp_path.iterdir()) == []
-            assert connection.request("GET", "/version") == {"fine": True}
-        finally:
-            served.shutdown()
-            thread.join()
-
-
-def test_a_client_certificate_that_is_none_is_told() -> None:
-    config = kubeconfig("https://127.0.0.1:1")
-    config["users"][0]["user"] = {"client-certificate-data": encoded(b"x"), "client-key-data": encoded(b"y")}
-    with pytest.raises(ClusterError, match="client certificate can't be used"):
-        Connection(config)
-
-
-def encoded(data: bytes) -> str:
-    return base64.b64encode(data).decode()
 
 
 @pytest.mark.parametrize(

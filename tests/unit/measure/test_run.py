@@ -5,6 +5,9 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -12,9 +15,10 @@ import pytest
 from lateral import topology as topologies
 from lateral.errors import ClusterError, ConfigurationError
 from lateral.model import Assessment, Expectation, Outcome, Phase, SourceKind, Verdict, Via
+from lateral.placement import Placement, PullSecret
 from lateral.policy import PolicySet
-from lateral.resources import RUN_LABEL
-from lateral.run import measure
+from lateral.resources import BEGUN, RUN_LABEL, Run
+from lateral.run import Guest, measure
 from lateral.verdict import judge
 from lateral.window import judge_window
 
@@ -210,6 +214,23 @@ def test_a_policy_that_the_cluster_alters_is_told(topology: Topology) -> None:
         run(Faults(mutates=widen), topology)
 
 
+def test_a_policy_that_selects_no_pod_is_pointed_out(topology: Topology) -> None:
+    """It denies nothing, and most likely was meant to; every other is taken as it is."""
+    document = DENY_ALL.documents[0]
+    typo = {
+        **document,
+        "metadata": {"name": "typo", "namespace": "sock-shop"},
+        "spec": {"podSelector": {"matchLabels": {"name": "user-dbb"}}},
+    }
+    right = {**typo, "metadata": {**typo["metadata"], "name": "right"}}
+    right["spec"] = {"podSelector": {"matchLabels": {"name": "user-db"}}}
+    policies = PolicySet("mine", (document, typo, right), ("a:1", "a:9", "a:17"))
+    assessment, _, said = run(Faults(), topology, policies)
+    told = "NetworkPolicy typo (a:9) selects no pod of sock-shop: its podSelector is name=user-dbb"
+    assert assessment.warnings == (told,)
+    assert f"warning: {told}" in said
+
+
 def test_policies_that_stay_leave_the_restoration_unproven(topology: Topology) -> None:
     assessment, _, _ = run(Faults(undying={"deny-all"}), topology)
     assert assessment.enforcement.proven
@@ -225,6 +246,15 @@ def test_a_probe_that_says_nothing_makes_its_flows_inconclusive(topology: Topolo
             doubtful = observation.outcome is Outcome.INCONCLUSIVE
             assert doubtful == (flow.source.name == "spoof"), (phase, flow.id)
             assert not doubtful or "printed nothing" in observation.samples[0].detail
+
+
+def test_a_reply_that_a_starved_probe_missed_breaks_nothing_and_hides_no_open_path(topology: Topology) -> None:
+    assessment, _, _ = run(Faults(starved_probes={"spoof-"}), topology, NO_POLICIES)
+    observed = assessment.sweeps[Phase.BASELINE].observations
+    outcomes = {
+        (flow.expectation, observed[flow.id].outcome) for flow in topology.flows() if flow.source.name == "spoof"
+    }
+    assert outcomes == {(Expectation.ALLOW, Outcome.INCONCLUSIVE), (Expectation.DENY, Outcome.OPEN)}
 
 
 def test_a_pod_that_restarts_during_a_sweep_makes_its_flows_inconclusive(topology: Topology) -> None:
@@ -309,6 +339,16 @@ def test_an_application_that_is_there_already_is_left_alone(topology: Topology) 
     assert api.deleted == []
 
 
+def test_an_application_that_another_run_left_is_told_with_the_command_that_removes_it(topology: Topology) -> None:
+    cluster, api = simulated()
+    cluster.apply([Run("1f2e3d4c").namespace("sock-shop")])
+    with pytest.raises(
+        ConfigurationError, match=r"sock-shop that run 1f2e3d4c has left: .* lateral clean --run 1f2e3d4c"
+    ):
+        measure(cluster, topology, DENY_ALL, progress=lambda _: None, guest=Guest())
+    assert [kind for kind, _, _ in api.deleted] == ["Lease"]
+
+
 def test_a_policy_that_the_cluster_refuses_is_told_before_anything_is_deployed(topology: Topology) -> None:
     cluster, api = simulated(Faults(invalid={"typo"}))
     before = by_kind(api)
@@ -342,6 +382,176 @@ def test_whatever_ends_the_run_the_cluster_is_cleaned_up(
     with pytest.raises(error):
         measure(cluster, topology, DENY_ALL, progress=lambda _: None, settle=0.3)
     assert by_kind(api) == before
+
+
+MANIFESTS = """
+apiVersion: v1
+kind: Namespace
+metadata: {name: sock-shop}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: front-end}
+spec:
+  selector: {matchLabels: {name: front-end}}
+  template: {metadata: {labels: {name: front-end}}, spec: {containers: [{name: front-end, image: front-end}]}}
+---
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: shared, namespace: default}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: entry, namespace: default}
+spec: {selector: {name: front-end}}
+---
+apiVersion: apps/v1
+kind: ReplicaSet
+metadata: {name: helper, namespace: default}
+spec:
+  selector: {matchLabels: {name: helper}}
+  template: {metadata: {labels: {name: helper}}, spec: {containers: [{name: helper, image: helper}]}}
+---
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {name: guard, namespace: default}
+spec: {podSelector: {matchLabels: {name: helper}}}
+"""
+
+
+@pytest.fixture
+def spread(topology: Topology, tmp_path: Path) -> Topology:
+    """The shop, with manifests that put objects of several kinds into a namespace that everybody has."""
+    (tmp_path / "app.yaml").write_text(MANIFESTS)
+    return replace(topology, workloads=topology.workloads[:1], intended=(), manifests=tmp_path)
+
+
+@pytest.mark.parametrize("refused", ["", "Service", "ReplicaSet", "NetworkPolicy", "Pod"])
+def test_whatever_was_created_in_other_namespaces_is_removed(spread: Topology, refused: str) -> None:
+    """Objects of every kind, and of those exactly what was made when a create in between is refused."""
+    faults = Faults(refuses=refused)
+    cluster, api = simulated(faults)
+    config = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "foreign", "namespace": "default"}}
+    cluster.apply([config])
+    before = by_kind(api)
+    faults.before_exec = interrupt
+    with pytest.raises((ClusterError, KeyboardInterrupt)):
+        measure(cluster, spread, NO_POLICIES, progress=lambda _: None, settle=0.3)
+    assert by_kind(api) == before
+    removed = {(kind, name) for kind, namespace, name in api.deleted if namespace == "default"}
+    assert (("ConfigMap", "shared") in removed) or refused
+
+
+def test_a_clean_up_that_fails_says_what_is_left_and_how_it_is_removed(spread: Topology) -> None:
+    """By name, with the command; whatever else can be deleted is."""
+    cluster, api = simulated(Faults(keeps={("ConfigMap", "default")}, before_exec=interrupt))
+    said: list[str] = []
+    guest = Guest(clean="lateral clean --context theirs")
+    with pytest.raises(KeyboardInterrupt):
+        measure(cluster, spread, NO_POLICIES, progress=said.append, settle=0.3, guest=guest)
+    [run] = {one["metadata"]["labels"][RUN_LABEL] for (kind, _, _), one in api.objects.items() if kind == "ConfigMap"}
+    assert said[-1] == (
+        "clean-up failed: the cluster's API refused to delete ConfigMap shared. Left over: ConfigMap default/shared. "
+        f"Remove it by: lateral clean --context theirs --run {run}"
+    )
+    left = [key for key, one in api.objects.items() if one["metadata"].get("labels", {}).get(RUN_LABEL)]
+    assert left == [("ConfigMap", "default", "shared")]
+
+
+def test_a_guests_attackers_are_in_namespaces_of_the_runs_own(topology: Topology) -> None:
+    """Nothing is created in a namespace that others have; ids and reports keep the topology's names."""
+    created: set[str] = set()
+
+    def look(api: SimulatedApi) -> None:
+        created.update(f"{one['metadata']['namespace']}/{one['metadata']['name']}" for one in api.pods())
+
+    cluster, api = simulated(Faults(before_exec=look))
+    before = by_kind(api)
+    assessment = measure(cluster, topology, DENY_ALL, progress=lambda _: None, settle=0.3, guest=Guest())
+    run = assessment.run_id
+    assert {f"default-{run}/rogue-{run}", f"default-{run}/spoof-{run}", f"sock-shop/rogue-{run}"} <= created
+    assert {f"default-{run}/new-rogue-1-{run}", f"sock-shop/new-rogue-1-{run}"} <= created
+    assert not any(one.startswith("default/") for one in created)
+    assert assessment.flows == topology.flows()
+    into = [flow for flow in topology.flows() if flow.source.id == "rogue.default" and flow.target.name == "user-db"]
+    assert [assessment.sweeps[Phase.ENFORCED].observations[flow.id].outcome for flow in into] == [Outcome.DROPPED]
+    assert by_kind(api) == before
+
+
+PULL = {
+    "apiVersion": "v1",
+    "kind": "Secret",
+    "metadata": {"name": "pull", "namespace": "default"},
+    "type": "kubernetes.io/dockerconfigjson",
+    "data": {".dockerconfigjson": "e30="},
+}
+
+
+def test_a_pull_secret_is_brought_into_the_runs_namespaces_and_goes_with_them(topology: Topology) -> None:
+    """A Secret serves its own namespace only, and the run's have names that nobody knows beforehand."""
+    secrets: dict[str, object] = {}
+
+    def look(api: SimulatedApi) -> None:
+        found = {namespace: one for (kind, namespace, _), one in api.objects.copy().items() if kind == "Secret"}
+        secrets.update({namespace: (one["type"], one["data"]) for namespace, one in found.items()})
+
+    cluster, api = simulated(Faults(before_exec=look))
+    cluster.apply([PULL])
+    before = by_kind(api)
+    chosen = Placement(pull_secrets=(PullSecret("pull", "default"),))
+    guest = Guest()
+    assessment = measure(
+        cluster, topology, NO_POLICIES, progress=lambda _: None, settle=0.3, placement=chosen, guest=guest
+    )
+    own = {f"{name}-{assessment.run_id}" for name in ("default", "outside", "canary")}
+    assert set(secrets) == {"default", "sock-shop", *own}
+    assert all(one == (PULL["type"], PULL["data"]) for one in secrets.values())
+    assert by_kind(api) == before
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"metadata": {"name": "other", "namespace": "default"}}, "Secret default/pull, by which .* does not exist"),
+        (
+            {"type": "Opaque"},
+            "Secret default/pull is of type Opaque, and images are pulled by kubernetes.io/docker",
+        ),
+    ],
+)
+def test_a_pull_secret_that_cant_serve_is_told_before_anything_is_deployed(
+    topology: Topology, change: dict[str, object], told: str
+) -> None:
+    cluster, api = simulated()
+    cluster.apply([{**PULL, **change}])
+    before = by_kind(api)
+    chosen = Placement(pull_secrets=(PullSecret("pull", "default"),))
+    with pytest.raises(ConfigurationError, match=told):
+        measure(cluster, topology, NO_POLICIES, progress=lambda _: None, placement=chosen)
+    assert by_kind(api) == before
+
+
+def test_everything_tells_its_run_and_when_that_began(topology: Topology) -> None:
+    """By a label and an annotation; a twin's pod, whose labels are its workload's, by an annotation."""
+    seen: dict[str, tuple[str | None, str | None]] = {}
+
+    def look(api: SimulatedApi) -> None:
+        for (kind, namespace, name), one in api.objects.copy().items():
+            made_by_others = kind in ("ServiceAccount", "EndpointSlice") or namespace == "kube-system"
+            if made_by_others or (kind == "Pod" and RUN_LABEL not in one["metadata"]["labels"]):
+                continue
+            labels, notes = (one["metadata"].get(key, {}) for key in ("labels", "annotations"))
+            seen[f"{kind} {namespace}/{name}"] = labels.get(RUN_LABEL), notes.get(BEGUN)
+
+    cluster, _ = simulated(Faults(before_exec=look))
+    assessment = measure(cluster, topology, DENY_ALL, progress=lambda _: None, settle=0.3, guest=Guest())
+    for standing in ("default", "kube-system"):
+        assert seen.pop(f"Namespace /{standing}") == (None, None)
+    assert {run for run, _ in seen.values()} == {assessment.run_id}
+    [begun] = {begun for _, begun in seen.values()}
+    assert begun is not None
+    assert datetime.fromisoformat(begun) <= datetime.fromisoformat(assessment.started_at)
+    assert {one.partition(" ")[0] for one in seen} >= {"Namespace", "Pod", "ReplicaSet", "Deployment", "Lease"}
 
 
 def pod(namespace: str, name: str, labels: dict[str, str] | None = None) -> dict[str, object]:

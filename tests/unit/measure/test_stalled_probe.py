@@ -9,6 +9,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from importlib import resources
 from pathlib import Path
 
@@ -232,22 +233,29 @@ def test_a_dial_ends_though_it_heeds_no_signal(silent: int, tmp_path: Path) -> N
     assert until("the probe's processes to end", lambda: descendants() <= before or None, timeout=5)
 
 
-def test_nothing_outlives_a_bash_that_is_killed(silent: int, tmp_path: Path) -> None:
+@pytest.mark.parametrize("end", ["killed", "unheard"])
+def test_nothing_outlives_a_bash(end: str, silent: int, refusing: int, tmp_path: Path) -> None:
+    """Neither when it is killed nor when nobody reads what it writes, as after a connection was cut."""
     script = (resources.files("lateral.probe") / "dial.sh").read_text(encoding="utf-8")
     waiting = connecting(silent)
     env = image(tmp_path, "bash")
+    late = replace(dial(refusing), delay=1.0)
     with subprocess.Popen(
         [tmp_path / "bash", "-s", "--", "n0", "60", "60"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
         env=env,
         start_new_session=True,
     ) as process:
         assert process.stdin is not None
-        process.stdin.write((script + request("n0", [dial(silent) for _ in range(10)])).encode())
+        assert process.stdout is not None
+        process.stdin.write((script + request("n0", [*(dial(silent) for _ in range(10)), late])).encode())
         process.stdin.flush()
         until("all to dial", lambda: connecting(silent) - waiting >= 10 or None, timeout=10, interval=0.01)
-        process.kill()
+        if end == "killed":
+            process.kill()
+        process.stdout.close()
 
     def ended() -> bool | None:
         return all(session != process.pid for _, session in processes().values()) or None

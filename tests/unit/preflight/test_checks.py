@@ -13,6 +13,7 @@ from lateral import preflight
 from lateral.preflight import Check, Level
 from lateral.preflight.permissions import PERMISSIONS, Place
 from lateral.preflight.quota import quantity
+from lateral.resources import RUN_LABEL
 from lateral.topology import load
 
 from .paper import GROUPS, Paper, checked, daemonset, named, node
@@ -46,7 +47,8 @@ def test_a_cluster_that_is_as_it_should_be_is_ready() -> None:
     assert told["version"] == "v1.31.2"
     assert told["policy engine"] == "Calico v3.29.1"
     assert told["application"] == "sock-shop will be created"
-    assert "sock-shop (baseline)" in told["PodSecurity"]
+    own = "default-* (restricted), outside-* (restricted), canary-* (restricted)"
+    assert told["PodSecurity"] == f"sock-shop (baseline), {own}"
 
 
 def test_a_server_that_is_away_is_all_there_is_to_say() -> None:
@@ -68,10 +70,10 @@ def test_a_version_that_is_none_is_told() -> None:
 
 def test_what_may_not_be_done_is_told_with_where() -> None:
     def may(asked: Mapping[str, str]) -> bool:
-        """No exec but in `default`."""
-        return asked.get("subresource") != "exec" or asked["namespace"] == "default" or asked["verb"] != "create"
+        """No exec but in the shop."""
+        return asked.get("subresource") != "exec" or asked["namespace"] == "sock-shop" or asked["verb"] != "create"
 
-    said = "permissions: may not create pods/exec in sock-shop, canary-*"
+    said = "permissions: may not create pods/exec in canary-*, default-*"
     assert only(checked(Paper(may=may))) == ("refusal", said)
 
 
@@ -86,27 +88,29 @@ def test_what_may_not_be_read_is_never_fine(resource: str) -> None:
     paper = Paper(groups=tuple(GROUPS), forbidden={resource})
     if resource == "configmaps":
         paper.objects["apps", "DaemonSet"] = [daemonset("cilium", "quay.io/cilium/cilium:v1.17.0")]
-    found = odd(checked(paper))
+    paper.objects["", "Namespace"] = there()
+    found = odd(checked(paper, existing=True))
     assert {level for level, _ in found} == {"warning"}
     assert any("can't be told: " in said and f'cannot list resource "{resource}"' in said for _, said in found), found
 
 
 def test_a_server_that_doesnt_say_what_it_has_leaves_all_of_it_unknown() -> None:
     """Nothing is taken for absent that could merely not be looked for."""
-    checks = checked(Paper(forbidden={"apis"}, groups=tuple(GROUPS)))
+    paper = Paper(forbidden={"apis"}, groups=tuple(GROUPS), objects={("", "Namespace"): there()})
+    checks = checked(paper, existing=True)
     fine = {one.what for one in checks if one.level is Level.OK}
     assert not fine & {"nodes", "quota", "policy engine", "standing policies"}
 
 
 def test_everything_that_is_granted_for_preflight_is_read() -> None:
     """What a run itself needs, tests with a cluster show."""
-    paper = Paper(groups=tuple(GROUPS))
-    checked(paper)
+    paper = Paper(groups=tuple(GROUPS), objects={("", "Namespace"): there()})
+    checked(paper, existing=True)
     assert {one.resource for one in PERMISSIONS if not one.needed} <= paper.read
 
 
 def test_an_application_that_is_there_is_left_alone() -> None:
-    objects = {("", "Namespace"): [named("default"), named("kube-system"), named("sock-shop")]}
+    objects = {("", "Namespace"): there()}
     level, said = only(checked(Paper(objects=objects)))
     assert (level, said) == (
         "refusal",
@@ -129,6 +133,17 @@ def test_all_of_an_applications_namespaces_are_looked_at(tmp_path: Path) -> None
         "refusal",
         "application: namespace stores is there already, and isn't this run's: it stays untouched",
     ) in odd(checked(paper, plan=plan))
+
+
+def test_an_application_of_another_run_is_no_refusal() -> None:
+    """It may be measuring, and its end may be waited for: the Lease decides, not preflight."""
+    theirs = named("sock-shop")
+    theirs["metadata"]["labels"] = {RUN_LABEL: "1f2e3d4c"}
+    theirs["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+    paper = Paper(objects={("", "Namespace"): [named("default"), named("kube-system"), theirs]})
+    [found] = [one for one in checked(paper) if one.what == "application"]
+    assert (found.level, found.detail) == ("warning", "namespace sock-shop is run 1f2e3d4c's")
+    assert "lateral clean --run 1f2e3d4c" in found.advice
 
 
 def test_an_application_that_is_on_its_way_out_is_waited_for() -> None:
@@ -191,19 +206,21 @@ def test_one_node_is_enough_for_half_of_it() -> None:
     assert {level for level, _ in odd(checked(on(node("a"), node("b", unschedulable=True))))} == {"warning"}
 
 
-def guarded(level: str) -> Paper:
-    default = {"metadata": {"name": "default", "labels": {LEVEL: level}}}
-    return Paper(objects={("", "Namespace"): [default, named("kube-system")]})
+def there(**labels: str) -> list[dict[str, Any]]:
+    """The namespaces of a cluster that has the shop already."""
+    shop = {"metadata": {"name": "sock-shop", "labels": labels}}
+    return [named("default"), named("kube-system"), shop]
 
 
 @pytest.mark.parametrize("level", ["privileged", "baseline", "restricted"])
-def test_the_rogues_keep_to_every_level(level: str) -> None:
-    assert not odd(checked(guarded(level)))
+def test_the_suites_own_pods_keep_to_every_level(level: str) -> None:
+    """Wherever an application is, rogues and twins are admitted beside it."""
+    paper = Paper(objects={("", "Namespace"): there(**{LEVEL: level})})
+    assert not odd(checked(paper, existing=True))
 
 
 def test_a_level_that_refuses_the_shop_is_refused() -> None:
-    shop = {"metadata": {"name": "sock-shop", "labels": {LEVEL: "restricted"}}}
-    paper = Paper(objects={("", "Namespace"): [named("default"), named("kube-system"), shop]})
+    paper = Paper(objects={("", "Namespace"): there(**{LEVEL: "restricted"})})
     found = [said for level, said in odd(checked(paper)) if "PodSecurity" in said and level == "refusal"]
     assert found == [
         "PodSecurity: namespace sock-shop enforces restricted, which refuses sock-shop's pods (runAsNonRoot isn't true)"
@@ -211,35 +228,36 @@ def test_a_level_that_refuses_the_shop_is_refused() -> None:
 
 
 def quota(hard: dict[str, str], used: dict[str, str] | None = None, **spec: Any) -> Paper:
-    one = named("team", "default", spec={"hard": hard, **spec}, status={"hard": hard, "used": used or {}})
-    return Paper(objects={("", "ResourceQuota"): [one]})
+    one = named("team", "sock-shop", spec={"hard": hard, **spec}, status={"hard": hard, "used": used or {}})
+    return Paper(objects={("", "ResourceQuota"): [one], ("", "Namespace"): there()})
 
 
 @pytest.mark.parametrize(
     ("paper", "said"),
     [
-        (quota({"pods": "10"}), ""),
-        (quota({"pods": "10"}, {"pods": "7"}), "pods: 4 needed, 3 of 10 left"),
+        (quota({"pods": "40"}), ""),
+        (quota({"pods": "40"}, {"pods": "30"}), "pods: 16 needed, 10 of 40 left"),
         (
             quota({"requests.memory": "1Gi"}, {"requests.memory": "1000Mi"}),
-            "requests.memory: 64Mi needed, 24Mi of 1Gi left",
+            "requests.memory: 256Mi needed, 24Mi of 1Gi",
         ),
-        (quota({"memory": "1Gi", "requests.cpu": "1", "limits.memory": "1Gi"}), ""),
-        (quota({"limits.cpu": "4"}), "limits.cpu is limited, and the run's pods state none"),
+        (quota({"memory": "1Gi", "requests.cpu": "1", "limits.memory": "2Gi", "limits.cpu": "8"}), ""),
+        (quota({"limits.cpu": "4"}), "limits.cpu: 8 needed, 4 of 4 left"),
+        (quota({"cpu": "100m"}), "cpu: 160m needed, 100m of 100m left"),
         (quota({"pods": "0"}, scopes=["Terminating"]), ""),
-        (quota({"pods": "0"}, scopes=["NotTerminating"]), "pods: 4 needed, 0 of 0 left"),
+        (quota({"pods": "0"}, scopes=["NotTerminating"]), "pods: 16 needed, 0 of 0 left"),
         (quota({"services": "0"}), ""),
     ],
 )
 def test_quotas(paper: Paper, said: str) -> None:
-    """Two rogues live in `default`, and as many new ones come."""
-    found = odd(checked(paper))
+    """Beside an application that is there come fourteen twins, a rogue, and a new one."""
+    found = odd(checked(paper, existing=True))
     if not said:
         assert not found
     else:
-        level, told = found[0]
+        level, told = only(checked(paper, existing=True))
         assert level == "refusal"
-        assert told.startswith(f"quota: namespace default: ResourceQuota team: {said}")
+        assert told.startswith(f"quota: namespace sock-shop: ResourceQuota team: {said}")
 
 
 @pytest.mark.parametrize(
@@ -256,10 +274,6 @@ def test_what_is_no_quantity(text: str) -> None:
         quantity(text)
 
 
-def limits(*items: dict[str, Any]) -> list[dict[str, Any]]:
-    return [named("sizes", "default", spec={"limits": list(items)})]
-
-
 @pytest.mark.parametrize(
     ("item", "said"),
     [
@@ -273,12 +287,7 @@ def limits(*items: dict[str, Any]) -> list[dict[str, Any]]:
     ],
 )
 def test_limits(item: dict[str, Any], said: str) -> None:
-    found = odd(checked(Paper(objects={("", "LimitRange"): limits(item)})))
-    assert bool(found) == bool(said)
-    assert all(told.startswith(f"quota: namespace default: LimitRange sizes: {said}") for _, told in found)
-
-
-def test_a_default_limit_satisfies_a_quota() -> None:
-    paper = quota({"limits.cpu": "4"})
-    paper.objects["", "LimitRange"] = limits({"type": "Container", "default": {"cpu": "100m"}})
-    assert not odd(checked(paper))
+    sizes = named("sizes", "sock-shop", spec={"limits": [item]})
+    found = odd(checked(Paper(objects={("", "LimitRange"): [sizes], ("", "Namespace"): there()}), existing=True))
+    expected = [("refusal", f"quota: namespace sock-shop: LimitRange sizes: {said}")] if said else []
+    assert found == expected

@@ -10,7 +10,8 @@ from .paper import GROUPS, Paper, checked, named
 from .test_checks import odd
 
 K8S, CILIUM, ADMIN = "networking.k8s.io", "cilium.io", "policy.networking.k8s.io"
-HERE = {"matchLabels": {"kubernetes.io/metadata.name": "default"}}
+DNS = {"matchLabels": {"kubernetes.io/metadata.name": "kube-system"}}
+ROGUES = "rogue.default-*, rogue.sock-shop"
 
 
 def standing(group: str, kind: str, name: str, namespace: str = "", **spec: Any) -> list[str]:
@@ -22,36 +23,34 @@ def standing(group: str, kind: str, name: str, namespace: str = "", **spec: Any)
 
 
 @pytest.mark.parametrize(
-    ("selector", "selected"),
+    ("selector", "selects"),
     [
-        ({}, "rogue.default, user.default"),
-        ({"matchLabels": {"app": "rogue"}}, "rogue.default"),
-        ({"matchLabels": {"app": "shop"}}, ""),
-        ({"matchExpressions": [{"key": "app", "operator": "Exists"}]}, "rogue.default"),
-        ({"matchExpressions": [{"key": "app", "operator": "DoesNotExist"}]}, "user.default"),
-        ({"matchExpressions": [{"key": "name", "operator": "In", "values": ["user", "orders"]}]}, "user.default"),
-        ({"matchExpressions": [{"key": "name", "operator": "NotIn", "values": ["user"]}]}, "rogue.default"),
+        ({}, True),
+        ({"matchLabels": {"k8s-app": "kube-dns"}}, True),
+        ({"matchLabels": {"k8s-app": "metrics"}}, False),
+        ({"matchExpressions": [{"key": "k8s-app", "operator": "Exists"}]}, True),
+        ({"matchExpressions": [{"key": "k8s-app", "operator": "DoesNotExist"}]}, False),
+        ({"matchExpressions": [{"key": "k8s-app", "operator": "In", "values": ["kube-dns", "proxy"]}]}, True),
+        ({"matchExpressions": [{"key": "k8s-app", "operator": "NotIn", "values": ["kube-dns"]}]}, False),
     ],
 )
-def test_a_policy_of_a_namespace(selector: dict[str, Any], selected: str) -> None:
-    expected = [f"NetworkPolicy deny in default selects {selected}"] if selected else []
-    assert standing(K8S, "NetworkPolicy", "deny", "default", podSelector=selector) == expected
+def test_a_policy_of_the_dns_servers_namespace(selector: dict[str, Any], selects: bool) -> None:
+    expected = ["NetworkPolicy deny in kube-system selects kube-dns.kube-system"] if selects else []
+    assert standing(K8S, "NetworkPolicy", "deny", "kube-system", podSelector=selector) == expected
 
 
 def test_a_policy_elsewhere_is_nobodys_business() -> None:
-    assert not standing(K8S, "NetworkPolicy", "deny", "billing", podSelector={})
-
-
-def test_a_policy_of_the_dns_servers_is_told() -> None:
-    found = standing(K8S, "NetworkPolicy", "dns", "kube-system", podSelector={"matchLabels": {"k8s-app": "kube-dns"}})
-    assert found == ["NetworkPolicy dns in kube-system selects kube-dns.kube-system"]
+    """The rogues have namespaces of their own."""
+    for namespace in ("default", "billing"):
+        assert not standing(K8S, "NetworkPolicy", "deny", namespace, podSelector={})
 
 
 @pytest.mark.parametrize(
     ("selector", "selected"),
     [
-        ({"matchLabels": {"k8s:app": "rogue", "k8s:io.kubernetes.pod.namespace": "default"}}, "rogue.default"),
-        ({"matchLabels": {"any:name": "user", "io.kubernetes.pod.namespace": "default"}}, "user.default"),
+        ({"matchLabels": {"k8s:app": "rogue", "k8s:io.kubernetes.pod.namespace": "sock-shop"}}, "rogue.sock-shop"),
+        ({"matchLabels": {"any:app": "rogue"}}, ROGUES),
+        ({"matchLabels": {"app": "rogue"}}, ROGUES),
         (
             {"matchLabels": {"k8s:io.cilium.k8s.namespace.labels.kubernetes.io/metadata.name": "kube-system"}},
             "kube-dns.kube-system",
@@ -77,18 +76,19 @@ def test_a_policy_for_all_is_told_in_short() -> None:
 
 
 def test_a_policy_of_ciliums_with_several_specs() -> None:
-    spec = {"endpointSelector": {"matchLabels": {"app": "rogue"}}}
-    paper = Paper(groups=(CILIUM,), objects={(CILIUM, "CiliumNetworkPolicy"): [named("two", "default", specs=[spec])]})
-    assert odd(checked(paper)) == [
-        ("warning", "standing policies: CiliumNetworkPolicy two in default selects rogue.default")
-    ]
+    specs = [{"endpointSelector": {"matchLabels": {"k8s-app": name}}} for name in ("metrics", "kube-dns")]
+    two = named("two", "kube-system", specs=specs)
+    paper = Paper(groups=(CILIUM,), objects={(CILIUM, "CiliumNetworkPolicy"): [two]})
+    said = "standing policies: CiliumNetworkPolicy two in kube-system selects kube-dns.kube-system"
+    assert odd(checked(paper)) == [("warning", said)]
 
 
 @pytest.mark.parametrize(
     ("subject", "selected"),
     [
-        ({"namespaces": HERE}, "rogue.default, user.default"),
-        ({"pods": {"namespaceSelector": HERE, "podSelector": {"matchLabels": {"app": "rogue"}}}}, "rogue.default"),
+        ({"namespaces": DNS}, "kube-dns.kube-system"),
+        ({"pods": {"podSelector": {"matchLabels": {"app": "rogue"}}}}, ROGUES),
+        ({"pods": {"namespaceSelector": DNS, "podSelector": {"matchLabels": {"app": "rogue"}}}}, ""),
         ({"namespaces": {"matchLabels": {"tenant": "x"}}}, ""),
     ],
 )

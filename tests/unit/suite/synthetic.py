@@ -21,6 +21,7 @@ from lateral.model import (
     Outcome,
     Phase,
     PodState,
+    Proof,
     Protocol,
     Pulse,
     Reachability,
@@ -161,6 +162,7 @@ def assess(
     traits: Sequence[TraitCheck] | None = None,
     newcomers: Mapping[str, Newcomer] | None = None,
     window: float = 0.0,
+    proof: Proof = Proof.RESTORED,
     established: Sequence[Established] | None = None,
 ) -> Assessment:
     """An assessment in which everything is as it should be, but for the `odd` flows."""
@@ -168,7 +170,7 @@ def assess(
     def outcome(flow: Flow, phase: Phase) -> Outcome:
         return (odd or {}).get(flow.id, {}).get(phase, behaved(flow, phase))
 
-    measured = {phase: sweep(flows, phase, outcome) for phase in Phase} | dict(sweeps or {})
+    measured = {phase: sweep(flows, phase, outcome) for phase in proof.phases} | dict(sweeps or {})
     return Assessment(
         run_id="4f1c2a",
         cluster=ClusterFacts("lab", "v1.32.0", "lab", note),
@@ -187,6 +189,7 @@ def assess(
         else tuple(traits),
         newcomers=kept_out(flows) if newcomers is None else newcomers,
         window=window,
+        proof=proof,
         established=(Established(DENIED.id, opened=True, survived=True),)
         if established is None
         else tuple(established),

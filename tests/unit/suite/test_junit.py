@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import stat
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -80,3 +82,14 @@ def test_write_replaces_in_one_step(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         write(REPORT, path)
     assert path.read_bytes() == render(REPORT)
     assert [found.name for found in path.parent.iterdir()] == ["junit.xml"]
+
+
+@pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o644), (0o077, 0o600), (0o002, 0o664)])
+def test_who_may_read_it_is_the_users_to_say(tmp_path: Path, umask: int, mode: int) -> None:
+    """A report holds addresses and open paths: a strict umask counts for it, too."""
+    before = os.umask(umask)
+    try:
+        write(REPORT, tmp_path / "junit.xml")
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "junit.xml").stat().st_mode) == mode

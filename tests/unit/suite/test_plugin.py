@@ -6,6 +6,8 @@ import json
 import os
 import re
 import shutil
+import signal
+import sys
 from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
@@ -559,6 +561,17 @@ def test_entry_point_is_on_record(suite: pytest.Pytester) -> None:
         (["--lateral-settle", "soon"], "*expected a number of seconds, found 'soon'*"),
         (["--lateral-reports", "/proc/nowhere"], "*reports can't be written to /proc/nowhere*"),
         (["--lateral-window", "-1"], "*expected a number of seconds, found '-1'*"),
+        (["--lateral-toleration", "a:Never"], "*--lateral-toleration: 'a:Never': the effect 'Never' is none of *"),
+        (
+            ["--lateral-node-selector", "a=1", "--lateral-node-selector", "b"],
+            "*--lateral-node-selector: 'b': *KEY=VALUE*",
+        ),
+        (
+            ["--lateral-image-pull-secret", "No Name"],
+            "*--lateral-image-pull-secret: 'No Name': expected a Secret*",
+        ),
+        (["--lateral-registry", "https://r.example"], "*--lateral-registry: 'https://r.example': expected HOST*"),
+        (["--lateral-lease-wait", "long"], "*expected a number of seconds, found 'long'*"),
     ],
 )
 def test_bad_configuration(suite: pytest.Pytester, options: Sequence[str], message: str) -> None:
@@ -566,7 +579,8 @@ def test_bad_configuration(suite: pytest.Pytester, options: Sequence[str], messa
     (suite.path / "reports").mkdir()
     (suite.path / "reports" / "junit.xml").write_text("stale")
     result = run(suite, *options, selected=ROGUE)
-    refused_by_pytest = bool({"--lateral-cluster", "--lateral-settle", "--lateral-window"} & set(options))
+    typed = {"--lateral-cluster", "--lateral-settle", "--lateral-window", "--lateral-lease-wait"}
+    refused_by_pytest = bool(typed & set(options))
     assert (suite.path / "reports" / "junit.xml").exists() == (refused_by_pytest or "--lateral-reports" in options)
     assert result.ret == 4
     result.stderr.fnmatch_lines([message])
@@ -658,23 +672,54 @@ def test_a_cluster_that_isnt_clear(suite: pytest.Pytester, options: Sequence[str
     assert "Traceback" not in result.stdout.str() + result.stderr.str()
 
 
+WITHOUT_PRIVILEGE = """
+import os, sys
+import pytest
+from lateral.lab import kernel
+
+if not os.geteuid():
+    kernel.drop_capabilities(())  # root reads what it may not
+sys.exit(pytest.main(sys.argv[1:]))
+"""
+
+
+@pytest.mark.parametrize("option", ["--lateral-policies", "--lateral-reports"])
+@pytest.mark.parametrize("path", ["locked", "locked/inner"])
+def test_folder_that_may_not_be_read(suite: pytest.Pytester, option: str, path: str) -> None:
+    """It is told in one line, as anything else that can't be done as asked."""
+    suite.makeconftest(ANY_MACHINE)
+    locked = suite.mkdir("locked")
+    locked.chmod(0)
+    try:
+        result = suite.run(sys.executable, "-c", WITHOUT_PRIVILEGE, "-m", "lateral", f"{option}={path}", "-k", ROGUE)
+    finally:
+        locked.chmod(0o700)
+    assert result.ret == 4
+    result.stderr.fnmatch_lines([f"ERROR: *{path}*Permission denied*"])
+    assert "Traceback" not in result.stdout.str() + result.stderr.str()
+
+
 MEASURED = """
     import contextlib
 
     from lateral import run
+    from lateral.cluster import Cluster
     from lateral.errors import ClusterError, ConfigurationError
+    from lateral.model import ClusterFacts
     from lateral.providers import lab
     from suite.synthetic import IGNORED, IN_FORCE, LOOT, REJECTING, Outcome, Phase, assess, journey
 
     BASELINE, ENFORCED, RESTORED = Phase
 
-    def measure(cluster, topology, policies, *, progress, settle, window):
+    def measure(cluster, topology, policies, *, progress, settle, window, placement, guest):
+        assert guest is None
         progress("measured at once")
         {trouble}
         return assess(topology.flows(), loot=LOOT, {arguments})
 
     lab.check = lambda fault: None
-    lab.lab = lambda fault, progress: contextlib.nullcontext()
+    cluster = Cluster(None, ClusterFacts("lab", "v1.32.0", "lab"))
+    lab.lab = lambda fault, progress: contextlib.nullcontext(cluster)
     run.measure = measure
 """
 """A measurement that is made up, for whichever process measures."""
@@ -702,13 +747,24 @@ def test_distributed_as_in_one_process(suite: pytest.Pytester, arguments: str, t
     """With workers the run measures once, and its verdicts, ids, exit status and report are those of one process."""
     suite.makeconftest(MEASURED.replace("{arguments}", arguments).replace("{trouble}", trouble))
     options = ("-m", "lateral", "--lateral-policies", "none", "-k", "user-db")
-    alone = suite.runpytest_subprocess(*options)
+    alone = told(suite, suite.runpytest_subprocess(*options))
     shared = suite.runpytest_subprocess(*options, "-n", "2")
-    assert alone.ret == status
-    assert told(suite, shared) == told(suite, alone) or trouble
+    assert told(suite, shared) == alone
     assert shared.ret == status
     assert shared.stdout.str().count("measured at once") == 1
     assert all(case.find("error") is not None for case in cases(suite).values()) == bool(trouble)
+
+
+@pytest.mark.parametrize(("outcome", "status"), [("OPEN", 1), ("REFUSED", 10)])
+@pytest.mark.parametrize("how", ["-x --dist load", "-x --dist worksteal", "--dist each", "--dist loadfile"])
+def test_ways_to_distribute(suite: pytest.Pytester, how: str, outcome: str, status: int) -> None:
+    """However tests are distributed, and wherever the run stops, its exit status is that of one process."""
+    odd = f"odd={{'{ROGUE}': {{ENFORCED: Outcome.{outcome}}}}}"
+    suite.makeconftest(MEASURED.replace("{arguments}", odd).replace("{trouble}", ""))
+    options = ("-m", "lateral", "--lateral-policies", "none", "-k", ROGUE, "-n", "2", *how.split())
+    result = suite.runpytest_subprocess(*options)
+    assert result.ret == status
+    assert cases(suite)[ENFORCED_CASE].find("failure" if status == 1 else "error") is not None
 
 
 def test_distributed_configuration_error(suite: pytest.Pytester) -> None:
@@ -729,26 +785,62 @@ def test_workers_without_the_suite_measure_nothing(suite: pytest.Pytester) -> No
     assert "measured at once" not in result.stdout.str()
 
 
-def test_a_worker_that_dies_proves_nothing(suite: pytest.Pytester) -> None:
-    """A test whose worker is gone is an error, and no violation."""
+def test_a_test_beside_the_suite_isnt_kept_waiting(suite: pytest.Pytester) -> None:
+    """A worker's test that asks for what nobody measured is told so."""
+    suite.makeconftest(MEASURED.replace("{arguments}", "").replace("{trouble}", ""))
+    suite.makepyfile(test_other="def test_other(lateral_assessment):\n    pass")
+    result = suite.runpytest_subprocess("-n", "1", "test_other.py")
+    result.assert_outcomes(errors=1)
+    assert "no test that is marked lateral was selected" in result.stdout.str()
+
+
+def test_a_distributing_process_that_is_killed_leaves_no_file(
+    suite: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was measured is in no file, not even while the workers judge it."""
     suite.makeconftest(
         MEASURED.replace("{arguments}", "").replace("{trouble}", "")
         + """
-    import os
+    import os, signal
+
+    import pytest
+
+    @pytest.fixture(autouse=True)
+    def deadly(lateral_findings):
+        os.kill(os.getppid(), signal.SIGKILL)
+    """
+    )
+    temporary = suite.mkdir("temporary")
+    monkeypatch.setenv("TMPDIR", str(temporary))
+    result = suite.runpytest_subprocess("-m", "lateral", "--lateral-policies", "none", "-k", ROGUE, "-n", "2")
+    assert result.ret == -signal.SIGKILL
+    assert "measured at once" in result.stdout.str()
+    assert [path for path in temporary.iterdir() if not path.name.startswith("pytest-of-")] == []
+
+
+@pytest.mark.parametrize("how", ["-n 1 --max-worker-restart 0", "-n 2", "-n 2 --dist each"])
+def test_a_worker_that_dies_proves_nothing(suite: pytest.Pytester, how: str) -> None:
+    """A test whose worker is gone is an error, and no violation; another worker's success doesn't mend it."""
+    suite.makeconftest(
+        MEASURED.replace("{arguments}", "").replace("{trouble}", "")
+        + """
+    import os, pathlib, signal
 
     import pytest
 
     @pytest.fixture(autouse=True)
     def deadly(request):
-        if "test_enforced" in request.node.name and "rogue.default" in request.node.name:
-            os._exit(3)
+        died = pathlib.Path("died")
+        if "test_enforced" in request.node.name and not died.exists():
+            died.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
     """
     )
-    options = ("-m", "lateral", "--lateral-policies", "none", "-k", ROGUE, "-n", "1", "--max-worker-restart", "0")
-    result = suite.runpytest_subprocess(*options)
-    assert result.ret != 0
-    dead = cases(suite).get(ENFORCED_CASE)
-    assert dead is None or dead.find("error") is not None or dead.find("failure") is not None
+    options = ("-m", "lateral", "--lateral-policies", "none", "-k", ROGUE)
+    result = suite.runpytest_subprocess(*options, *how.split())
+    assert result.ret == 10
+    assert cases(suite)[ENFORCED_CASE].find("error") is not None
+    assert not list(parse(suite.path / "reports" / "junit.xml").iter("failure"))
 
 
 def test_machine_that_allows_no_lab(suite: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -768,14 +860,17 @@ def test_what_only_the_cluster_refuses_ends_the_session(suite: pytest.Pytester) 
     suite.makeconftest("""
         import contextlib
         import pytest
+        from lateral.cluster import Cluster
         from lateral.errors import ConfigurationError
+        from lateral.model import ClusterFacts
 
         pytest_plugins = ["lateral.plugin"]
 
         @pytest.fixture(autouse=True, scope="session")
         def elsewhere():
             patch = pytest.MonkeyPatch()
-            patch.setattr("lateral.providers.lab.lab", lambda *_: contextlib.nullcontext())
+            cluster = Cluster(None, ClusterFacts("lab", "v1.32.0", "lab"))
+            patch.setattr("lateral.providers.lab.lab", lambda *_: contextlib.nullcontext(cluster))
             patch.setattr("lateral.run.measure", measure)
             yield
             patch.undo()

@@ -48,8 +48,8 @@ def test_the_fixtures_are_those_of_the_plugin() -> None:
 
 @pytest.mark.parametrize(
     ("command", "page"),
-    [("lab", PAGE), ("preflight", PAGE), ("discover", TOPOLOGY)],
-    ids=["lab", "preflight", "discover"],
+    [("lab", PAGE), ("preflight", PAGE), ("clean", PAGE), ("discover", TOPOLOGY)],
+    ids=["lab", "preflight", "clean", "discover"],
 )
 def test_the_options_of_a_command_are_its_own(command: str, page: str) -> None:
     commands = next(one for one in cli.parser()._actions if isinstance(one, argparse._SubParsersAction))

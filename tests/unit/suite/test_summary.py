@@ -73,6 +73,12 @@ def test_note_of_the_cluster() -> None:
     assert "a toy" in lines(assess(note="a toy"))
 
 
+def test_warnings() -> None:
+    """What may be a mistake in the policies stands at the top, before anything that may come of it."""
+    told = "NetworkPolicy a (mine.yaml:1) selects no pod of sock-shop: its podSelector is name=b"
+    assert lines(dataclasses.replace(assess(), warnings=(told,)))[1] == f"warning: {told}"
+
+
 def test_lists() -> None:
     """Open, broken and unproven flows are listed apart, with their reasons."""
     extra = dataclasses.replace(DENIED, source=dataclasses.replace(ROGUE, name="third"))

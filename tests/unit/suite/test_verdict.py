@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 from collections.abc import Mapping
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -19,6 +20,7 @@ from lateral.model import (
     Observation,
     Outcome,
     Phase,
+    Proof,
     Protocol,
     Pulse,
     Reachability,
@@ -551,3 +553,54 @@ def test_nothing_that_was_answered_after_it_was_closed_is_contained(
             assert steady.count(Outcome.DROPPED) >= 3
             assert Outcome.OPEN not in steady[steady.index(Outcome.DROPPED) :]
     assert under(*samples, sample(Outcome.OPEN, at=41.0), enforcement=enforcement).verdict is Verdict.EXPOSED
+
+
+def live(*flows: Flow, **changes: Any) -> Assessment:
+    """An assessment of policies that the run found there."""
+    return assess(flows or FLOWS, proof=Proof.CONTROLS, policies="live", **changes)
+
+
+def test_policies_that_were_there_are_proven_by_controls_only() -> None:
+    """Without a baseline a path is contained by being closed while its ends were shown to work, and that is said."""
+    denied, intended, control = judge(live())
+    assert (denied.verdict, intended.verdict, control.verdict) == (
+        Verdict.CONTAINED,
+        Verdict.PRESERVED,
+        Verdict.PRESERVED,
+    )
+    assert "closed in 8 of 8 dials under the policies that the run found (controls-only" in denied.reason
+    assert "before" not in denied.reason + intended.reason
+
+
+def test_what_was_there_all_along_has_no_delay() -> None:
+    """Under policies that were in force before, a path that was open at first was let through."""
+    samples = [sample(Outcome.OPEN, at=0.0), *(sample(Outcome.DROPPED, at=at) for at in (0.5, 1.0, 1.5))]
+    flow = dataclasses.replace(DENIED, target=dataclasses.replace(USER_DB, service=None))
+    whole = synthetic.sweep((flow, INTENDED, CONTROL), ENFORCED)
+    observation = dataclasses.replace(whole.observations[flow.id], samples=tuple(samples))
+    swept = dataclasses.replace(whole, observations={**whole.observations, flow.id: observation})
+    finding = verdict_of(flow, live(flow, INTENDED, CONTROL, sweeps={ENFORCED: swept}))
+    assert finding.verdict is Verdict.EXPOSED
+    assert finding.reason == "open in 1 of 4 dials by pod IP under the policies that the run found (DROPPED by pod IP)"
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        pytest.param({"enforcement": IGNORED}, "no policy was shown to be in force", id="no enforcement"),
+        pytest.param({"odd": {CONTROL.id: {ENFORCED: Outcome.DROPPED}}}, "could dial nothing", id="no control"),
+        pytest.param({"odd": {DENIED.id: {ENFORCED: Outcome.REFUSED}}}, "no deny by itself", id="refused"),
+    ],
+)
+def test_controls_only_needs_its_controls(changes: dict[str, Any], reason: str) -> None:
+    """Where a control is missing, nothing is contained."""
+    finding = verdict_of(DENIED, live(**changes))
+    assert finding.verdict is Verdict.UNPROVEN
+    assert reason in finding.reason
+
+
+def test_without_a_baseline_nothing_is_called_broken() -> None:
+    """An intended path that doesn't work may never have."""
+    finding = verdict_of(INTENDED, live(odd={INTENDED.id: {ENFORCED: Outcome.DROPPED}}))
+    assert finding.verdict is Verdict.UNPROVEN
+    assert finding.reason == "DROPPED by ClusterIP and pod IP under the policies"
