@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
+from lateral import preflight
+from lateral.placement import placement
 from lateral.preflight import Check, Level
 from lateral.preflight.permissions import PERMISSIONS
 from lateral.preflight.quota import quantity
 from lateral.resources import RUN_LABEL
+from lateral.topology import load
 
 from .paper import GROUPS, Paper, checked, daemonset, named, node
 
@@ -96,6 +102,34 @@ def test_everything_that_is_granted_for_preflight_is_read() -> None:
     paper = Paper(groups=tuple(GROUPS), objects={("", "Namespace"): there()})
     checked(paper, existing=True)
     assert {one.resource for one in PERMISSIONS if not one.needed} <= paper.read
+
+
+def test_pull_secrets_that_are_brought_along_may_have_to_be_read_and_created() -> None:
+    placed = placement([], [], ["ops/mirror", "own"], "", prefix="--")
+    plan = preflight.plan(load("sock-shop"), placed)
+    found = odd(checked(Paper(may=lambda asked: asked["resource"] != "secrets"), plan))
+    created = "sock-shop, default-*, outside-*, canary-*"
+    assert found == [
+        ("refusal", f"permissions: may not get secrets in ops, {created}"),
+        ("refusal", f"permissions: may not create secrets in {created}"),
+        ("refusal", f"permissions: may not patch secrets in {created}"),
+    ]
+
+
+def test_kinds_that_an_application_brings_are_asked_for(tmp_path: Path) -> None:
+    """Those that the server has may have to be allowed; the others can't be created at all."""
+    kinds = (("apps/v1", "DaemonSet"), ("example.org/v1", "Widget"))
+    objects = [{"apiVersion": version, "kind": kind, "metadata": {"name": "extra"}} for version, kind in kinds]
+    (tmp_path / "all.yaml").write_text(yaml.safe_dump_all(objects))
+    plan = preflight.plan(replace(load("sock-shop"), manifests=tmp_path))
+    found = odd(checked(Paper(may=lambda asked: asked["resource"] != "daemonsets"), plan))
+    assert found == [
+        *(
+            ("refusal", f"permissions: may not {verb} daemonsets.apps in sock-shop")
+            for verb in ("create", "get", "patch")
+        ),
+        ("refusal", "kinds: the cluster has no kind Widget in example.org/v1"),
+    ]
 
 
 def test_an_application_that_is_there_is_left_alone() -> None:
