@@ -52,7 +52,7 @@ def test_ports_and_labels_are_the_topologys(workload: topology.Workload) -> None
     assert template["metadata"]["labels"] == service["selector"] == dict(workload.labels)
     assert DEPLOYMENTS[workload.name]["spec"]["selector"]["matchLabels"] == dict(workload.labels)
     assert {(port["port"], port["targetPort"]) for port in service["ports"]} == {
-        (port.port, port.pod_port) for port in workload.ports if port.service
+        (port.port, port.pod_port) for port in workload.ports if port.services
     }
     assert {port["containerPort"] for container in template["spec"]["containers"] for port in container["ports"]} == {
         port.pod_port for port in workload.ports

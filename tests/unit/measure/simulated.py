@@ -246,7 +246,8 @@ class SimulatedApi:
             template = document["spec"]["template"]
             pod = self._new("Pod", namespace, f"{metadata['name']}-{number}", template["metadata"]["labels"])
             pod["metadata"]["annotations"] = template["metadata"].get("annotations", {})
-            pod["metadata"]["ownerReferences"] = [{"uid": metadata["uid"]}]
+            owner = {"kind": kind, "name": metadata["name"], "uid": metadata["uid"], "controller": True}
+            pod["metadata"]["ownerReferences"] = [owner]
             self._create({**pod, "spec": template["spec"]})
             document["status"] = {"readyReplicas": 1, "updatedReplicas": 1}
         return document

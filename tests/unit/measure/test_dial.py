@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import resource
 import shutil
+import socketserver
+import ssl
+import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import trustme
 
 from lateral.model import Outcome, Protocol, Sample, Speaks, Via
 from lateral.probe import Dial, Prober
@@ -177,6 +183,57 @@ def test_datagrams_come_from_ports_of_their_own(listener: dict[str, int]) -> Non
     for _ in range(2):
         prober.probe("default", "here", [dial(listener["dns"], Speaks.DNS, Protocol.UDP) for _ in range(3)])
     assert len(set(api.origins)) == 6
+
+
+@contextlib.contextmanager
+def tls(version: ssl.TLSVersion, ciphers: str = "DEFAULT") -> Iterator[int]:
+    """A port of a TLS server that speaks one version of it."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = context.maximum_version = version
+    context.set_ciphers(ciphers)
+    trustme.CA().issue_cert("here.test").configure_cert(context)
+
+    class Handler(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            with contextlib.suppress(OSError), context.wrap_socket(self.request, server_side=True):
+                pass
+
+    with socketserver.ThreadingTCPServer((LOOPBACK, 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+        thread.start()
+        yield server.server_address[1]
+        server.shutdown()
+        thread.join()
+
+
+def test_whatever_a_tls_server_makes_of_the_hello_is_a_reply(prober: tuple[Prober, LocalApi]) -> None:
+    """It may go on, in any version, or raise an alert, as where it has no cipher in common."""
+    with (
+        tls(ssl.TLSVersion.TLSv1_3) as new,
+        tls(ssl.TLSVersion.TLSv1_2) as old,
+        tls(ssl.TLSVersion.TLSv1_2, "ECDHE-RSA-CHACHA20-POLY1305") as odd,
+    ):
+        samples = prober[0].probe("default", "here", [dial(port, Speaks.TLS) for port in (new, old, odd)])
+    assert [(one.outcome, one.replied, one.detail) for one in samples] == [
+        (Outcome.OPEN, True, "TLS handshake"),
+        (Outcome.OPEN, True, "TLS handshake"),
+        (Outcome.OPEN, True, "TLS alert"),
+    ]
+
+
+def test_a_connection_is_all_that_is_asked_of_an_unknown_protocol(
+    prober: tuple[Prober, LocalApi], listener: dict[str, int], refusing: int, silent: int, mute: int
+) -> None:
+    """What stands counts whether anything is said or not; what is refused or dropped doesn't."""
+    ports = (mute, listener["http"], refusing, silent)
+    samples = prober[0].probe("default", "here", [dial(port, Speaks.TCP) for port in ports])
+    assert seen(samples) == [
+        (Outcome.OPEN, True),
+        (Outcome.OPEN, True),
+        (Outcome.REFUSED, False),
+        (Outcome.DROPPED, False),
+    ]
+    assert samples[0].detail == "connected"
 
 
 @pytest.mark.parametrize(

@@ -38,6 +38,12 @@ def mongo_reply(answers: int = 0x4C41, operation: int = 1) -> bytes:
         (Speaks.AMQP, b"AMQP\x00\x00\x09\x01"),
         (Speaks.MYSQL, b"\x4a\x00\x00\x00\x0a5.7.0"),
         (Speaks.MYSQL, b"\x45\x00\x00\x00\xffToo many connections"),
+        (Speaks.POSTGRES, b"S"),
+        (Speaks.POSTGRES, b"N"),
+        (Speaks.POSTGRES, b"E\x00\x00\x00\x20SFATAL"),
+        (Speaks.KAFKA, b"\x00\x00\x00\x0a\x00\x00\x4c\x41\x00\x00"),
+        (Speaks.TLS, b"\x16\x03\x03\x00\x7a\x02"),
+        (Speaks.TLS, b"\x15\x03\x01\x00\x02\x02\x28"),
     ],
 )
 def test_an_answer_in_the_protocol_is_a_reply(speaks: Speaks, data: bytes) -> None:
@@ -47,7 +53,7 @@ def test_an_answer_in_the_protocol_is_a_reply(speaks: Speaks, data: bytes) -> No
 @pytest.mark.parametrize(
     ("speaks", "data"),
     [
-        *((speaks, b"") for speaks in Speaks),
+        *((speaks, b"") for speaks in Speaks if speaks is not Speaks.TCP),
         (Speaks.HTTP, b"\x15\x03\x01\x00\x02\x02\x16"),
         (Speaks.HTTP, b"HTTP/"),
         *((Speaks.HTTP, b"HTTP/1.1 " + code) for code in (b"502", b"503", b"504")),
@@ -56,6 +62,12 @@ def test_an_answer_in_the_protocol_is_a_reply(speaks: Speaks, data: bytes) -> No
         (Speaks.REDIS, b"HTTP/1.1 400 Bad Request"),
         (Speaks.AMQP, b"HTTP/1.1 400 Bad Request"),
         (Speaks.MYSQL, b"HTTP/1.1 400 Bad Request"),
+        (Speaks.POSTGRES, b"SSH-2.0-OpenSSH_9.2"),
+        (Speaks.POSTGRES, b"ERR unknown command"),
+        (Speaks.KAFKA, b"\x00\x00\x00\x0a\x00\x00\x4c\x42\x00\x00"),
+        (Speaks.KAFKA, b"HTTP/1.1 400 Bad Request"),
+        (Speaks.TLS, b"HTTP/1.0 400 Bad Request"),
+        (Speaks.TLS, b"\x16\x02\x00\x00\x7a\x02"),
         (Speaks.DNS, b"\x00\x0cHTTP/1.1 400"),
     ],
 )

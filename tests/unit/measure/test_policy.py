@@ -10,11 +10,15 @@ from textwrap import dedent, indent
 from typing import TYPE_CHECKING
 
 import pytest
+import yaml
 
+from lateral import policy
 from lateral import topology as topologies
 from lateral.errors import ConfigurationError
 from lateral.policy import load_policies, stored
 from lateral.resources import RUN_LABEL, Run
+
+from .simulated import simulated
 
 if TYPE_CHECKING:
     from lateral.topology import Topology
@@ -279,3 +283,48 @@ def test_labels_that_stand_empty_are_none(tmp_path: Path, topology: Topology) ->
     file.write_text(GOOD.replace("  name: user-db\n", "  name: user-db\n  labels:\n", 1))
     [document] = load_policies(str(file), topology).documents
     assert Run("4f1c2a").stamp(document)["metadata"]["labels"] == {RUN_LABEL: "4f1c2a"}
+
+
+TWO = """\
+application: shop
+namespace: shop
+workloads:
+  - {name: web, labels: {app: web}, ports: [{port: 80, speaks: http}]}
+  - {name: db, namespace: stores, labels: {app: db}, ports: [{port: 80, speaks: http}]}
+"""
+
+
+@pytest.fixture
+def two(tmp_path: Path) -> Topology:
+    """An application in two namespaces."""
+    (tmp_path / "shop.yaml").write_text(TWO)
+    return topologies.load(tmp_path / "shop.yaml")
+
+
+def test_policies_may_be_of_each_of_the_applications_namespaces(two: Topology, tmp_path: Path) -> None:
+    text = "---\n".join(GOOD.replace("sock-shop", name) for name in ("shop", "stores"))
+    (tmp_path / "policy.yaml").write_text(text)
+    assert len(load_policies(str(tmp_path / "policy.yaml"), two).documents) == 2
+    said = complaint(GOOD, tmp_path, two)
+    assert "namespace 'sock-shop' isn't shop's: expected shop or stores" in said
+
+
+def test_the_packaged_sets_are_the_packaged_applications(two: Topology) -> None:
+    with pytest.raises(ConfigurationError, match="the policies tutorial are sock-shop's"):
+        load_policies("tutorial", two)
+
+
+def test_a_change_in_any_of_the_namespaces_is_noticed(two: Topology, tmp_path: Path) -> None:
+    """Somebody else's policy there would be measured as the run's."""
+    cluster, _ = simulated()
+    run, text = Run("1f2e3d4c"), "---\n".join(GOOD.replace("sock-shop", name) for name in ("shop", "stores"))
+    (tmp_path / "policy.yaml").write_text(text)
+    cluster.apply([run.namespace(name) for name in two.namespaces])
+    applied = policy.apply(cluster, load_policies(str(tmp_path / "policy.yaml"), two), run, two.namespaces)
+    assert policy.changed(cluster, applied) == ""
+    other = yaml.safe_load(GOOD.replace("sock-shop", "stores").replace("name: user-db\n", "name: other\n", 1))
+    cluster.apply([other])
+    assert policy.changed(cluster, applied) == "NetworkPolicy other was added while the sweep ran"
+    assert policy.remove(cluster, applied, 5) == ""
+    left = [one["metadata"]["name"] for one in cluster.list("networking.k8s.io/v1", "NetworkPolicy", "stores")]
+    assert left == ["other"]

@@ -185,8 +185,8 @@ def planned(*, existing: bool = False) -> Plan:
     return preflight.plan(load("sock-shop"), existing=existing)
 
 
-def checked(paper: Paper, plan: Plan | None = None, *, existing: bool = False) -> tuple[Check, ...]:
-    """What preflight says of a cluster for a run, by default of Sock Shop."""
+def checked(paper: Paper, *, existing: bool = False, plan: Plan | None = None) -> tuple[Check, ...]:
+    """What preflight says of a cluster for a run of Sock Shop, or as planned."""
     plan = plan or planned(existing=existing)
     with Cluster(paper, ClusterFacts("paper", "", "attach")) as cluster:
         return preflight.check(plan, preflight.read(cluster, plan))

@@ -14,13 +14,21 @@ import yaml
 from lateral import preflight
 from lateral.placement import placement
 from lateral.preflight import Check, Level
-from lateral.preflight.permissions import PERMISSIONS
+from lateral.preflight.permissions import PERMISSIONS, Place
 from lateral.preflight.quota import quantity
 from lateral.resources import RUN_LABEL
 from lateral.topology import load
 
 from .paper import GROUPS, Paper, checked, daemonset, named, node
 
+TWO = """
+application: shop
+namespace: shop
+manifests: manifests
+workloads:
+  - {name: web, labels: {app: web}, ports: [{port: 80, speaks: http}]}
+  - {name: db, namespace: stores, labels: {app: db}, ports: [{port: 80, speaks: http}]}
+"""
 LEVEL = "pod-security.kubernetes.io/enforce"
 
 
@@ -107,7 +115,7 @@ def test_everything_that_is_granted_for_preflight_is_read() -> None:
 def test_pull_secrets_that_are_brought_along_may_have_to_be_read_and_created() -> None:
     placed = placement([], [], ["ops/mirror", "own"], "", prefix="--")
     plan = preflight.plan(load("sock-shop"), placed)
-    found = odd(checked(Paper(may=lambda asked: asked["resource"] != "secrets"), plan))
+    found = odd(checked(Paper(may=lambda asked: asked["resource"] != "secrets"), plan=plan))
     created = "sock-shop, default-*, outside-*, canary-*"
     assert found == [
         ("refusal", f"permissions: may not get secrets in ops, {created}"),
@@ -122,7 +130,7 @@ def test_kinds_that_an_application_brings_are_asked_for(tmp_path: Path) -> None:
     objects = [{"apiVersion": version, "kind": kind, "metadata": {"name": "extra"}} for version, kind in kinds]
     (tmp_path / "all.yaml").write_text(yaml.safe_dump_all(objects))
     plan = preflight.plan(replace(load("sock-shop"), manifests=tmp_path))
-    found = odd(checked(Paper(may=lambda asked: asked["resource"] != "daemonsets"), plan))
+    found = odd(checked(Paper(may=lambda asked: asked["resource"] != "daemonsets"), plan=plan))
     assert found == [
         *(
             ("refusal", f"permissions: may not {verb} daemonsets.apps in sock-shop")
@@ -140,6 +148,22 @@ def test_an_application_that_is_there_is_left_alone() -> None:
         "application: namespace sock-shop is there already, and isn't this run's: it stays untouched",
     )
     assert not odd(checked(Paper(objects=objects), existing=True))
+
+
+def test_all_of_an_applications_namespaces_are_looked_at(tmp_path: Path) -> None:
+    """One that is there already is in the way, whichever it is; of those, too, it is asked what may be done."""
+    (tmp_path / "shop.yaml").write_text(TWO)
+    (tmp_path / "manifests").mkdir()
+    plan = preflight.plan(load(tmp_path / "shop.yaml"))
+    assert plan.namespaces[Place.APPLICATION] == ("shop", "stores")
+    assert {"shop", "stores"} <= plan.created.keys()
+    told = [one.detail for one in checked(Paper(), plan=plan) if one.what == "application"]
+    assert told == ["shop will be created", "stores will be created"]
+    paper = Paper(objects={("", "Namespace"): [named("default"), named("kube-system"), named("stores")]})
+    assert (
+        "refusal",
+        "application: namespace stores is there already, and isn't this run's: it stays untouched",
+    ) in odd(checked(paper, plan=plan))
 
 
 def test_an_application_of_another_run_is_no_refusal() -> None:

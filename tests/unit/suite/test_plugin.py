@@ -554,6 +554,8 @@ def test_entry_point_is_on_record(suite: pytest.Pytester) -> None:
     [
         (["--lateral-policies", "no-such-set"], "*no-such-set*"),
         (["--lateral-policies", "no/such/file.yaml"], "*no/such/file.yaml*"),
+        (["--lateral-app", "no-such-shop"], "ERROR: topology no-such-shop can't be read*a packaged name such as*"),
+        (["--lateral-app", "no/such/shop.yaml"], "ERROR: topology no/such/shop.yaml can't be read*"),
         (["--lateral-cluster", "cloud"], "*invalid choice: 'cloud'*"),
         (["--lateral-settle", "0"], "*expected a number of seconds above 0, found '0'*"),
         (["--lateral-settle", "soon"], "*expected a number of seconds, found 'soon'*"),
@@ -584,6 +586,52 @@ def test_bad_configuration(suite: pytest.Pytester, options: Sequence[str], messa
     result.stderr.fnmatch_lines([message])
     assert "measured at once" not in result.stdout.str()
     assert "Traceback" not in result.stdout.str() + result.stderr.str()
+
+
+OWN = """
+application: depot
+namespace: depot
+manifests: .
+workloads:
+  - {name: web, labels: {app: web}, ports: [{port: 80, speaks: http}]}
+  - {name: db, namespace: vaults, labels: {app: db}, ports: [{port: 5432, speaks: postgres}]}
+intended: [{from: web, to: db, port: 5432, reason: reads}]
+zones: {cde: [db]}
+zoneRules: [{deny: {from: out-of-scope, to: cde}, except: [{from: web, to: db, port: 5432}]}]
+"""
+
+
+@pytest.mark.parametrize(
+    ("policies", "message"),
+    [
+        ("kubernetes", "*the policies kubernetes are sock-shop's: give the file or folder of shop's own*"),
+        ("none", "*no manifests of shop are known*name their folder in its topology*"),
+    ],
+)
+def test_what_an_application_of_ones_own_needs(suite: pytest.Pytester, policies: str, message: str) -> None:
+    """Policies of its own, and its manifests."""
+    options = ("--lateral-app", "example", "--lateral-policies", policies)
+    result = run(suite, *options, selected="rogue.default-to-web.shop:80/TCP")
+    assert result.ret == 4
+    result.stderr.fnmatch_lines([message])
+    assert "measured at once" not in result.stdout.str()
+
+
+def test_an_application_of_ones_own(suite: pytest.Pytester) -> None:
+    """Its flows are the tests, and its zones are counted; the file's folder isn't taken for one to collect."""
+    folder = suite.mkdir("elsewhere")
+    (folder / "depot.yaml").write_text(OWN)
+    result = run(suite, "--lateral-app", "elsewhere/depot.yaml", selected="")
+    text = result.stdout.str()
+    assert "rootdir: " + str(suite.path) + "\n" in text
+    assert result.ret == 0
+    assert "journey" not in text.partition("= lateral =")[0]
+    assert "test_loot" not in text
+    assert "zone cde: " in text
+    names = {name for _, name in cases(suite)}
+    assert "ALLOW web.depot-to-db.vaults:5432/TCP" in names
+    assert "DENY rogue.vaults-to-db.vaults:5432/TCP" in names
+    assert not [name for name in names if "sock-shop" in name]
 
 
 @pytest.mark.parametrize(

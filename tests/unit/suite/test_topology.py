@@ -12,7 +12,7 @@ import yaml
 
 from lateral.application import documents
 from lateral.errors import ConfigurationError
-from lateral.model import Expectation, Flow, Protocol, SourceKind
+from lateral.model import Expectation, Flow, Protocol, SourceKind, Speaks
 from lateral.resources import Run
 from lateral.topology import Topology, load
 
@@ -151,7 +151,7 @@ def test_defaults(small: Topology) -> None:
     """Ports are TCP and the pod's own, listeners wear their name, workloads need no DNS unless they say so."""
     web, db = small.workloads
     assert (web.dns, db.dns) == (True, False)
-    assert (db.ports[0].pod_port, db.ports[0].protocol, db.ports[0].service) == (27017, Protocol.TCP, True)
+    assert (db.ports[0].pod_port, db.ports[0].protocol, db.ports[0].services) == (27017, Protocol.TCP, ("db",))
     assert small.outside.listeners[0].labels == {"app": "decoy"}
 
 
@@ -171,9 +171,9 @@ def broken(*path: str | int, value: Any = None) -> Any:
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        pytest.param("a: [", "is not valid YAML", id="no YAML"),
+        pytest.param("a: [", "not valid YAML", id="no YAML"),
         pytest.param([], "the document: expected a mapping with application", id="no mapping"),
-        pytest.param(broken("dns"), "the document: dns is missing", id="missing field"),
+        pytest.param(broken("workloads"), "the document: workloads is missing", id="missing field"),
         pytest.param(broken("extra", value=1), "the document: unknown field 'extra'", id="unknown field"),
         pytest.param(
             broken("workloads", 0, "ports", 0, "podport", value=1),
@@ -191,7 +191,7 @@ def broken(*path: str | int, value: Any = None) -> Any:
         pytest.param(broken("workloads", 0, "ports", 0, "port", value=65536), "expected a port number", id="high port"),
         pytest.param(
             broken("workloads", 0, "ports", 0, "speaks", value="ftp"),
-            "workloads[0].ports[0].speaks: expected one of http, mongo, mysql, redis, amqp, dns, found 'ftp'",
+            "workloads[0].ports[0].speaks: expected one of " + ", ".join(Speaks) + ", found 'ftp'",
             id="unknown protocol",
         ),
         pytest.param(
@@ -204,7 +204,9 @@ def broken(*path: str | int, value: Any = None) -> Any:
         pytest.param(
             broken("workloads", 0, "name", value="Web"), "workloads[0].name: expected a Kubernetes name", id="name"
         ),
-        pytest.param(broken("workloads", 1, "name", value="web"), "workloads: web given twice", id="workload twice"),
+        pytest.param(
+            broken("workloads", 1, "name", value="web"), "workloads: web.shop given twice", id="workload twice"
+        ),
         pytest.param(
             broken("workloads", 0, "labels", value={"a": 1}),
             "workloads[0].labels.a: expected a label's value",
@@ -231,7 +233,7 @@ def broken(*path: str | int, value: Any = None) -> Any:
         ),
         pytest.param(
             broken("intended", 1, value=SMALL["intended"][0]),
-            "intended: anyone to web:80/TCP given twice",
+            "intended: anyone to web.shop:80/TCP given twice",
             id="flow twice",
         ),
         pytest.param(
@@ -299,3 +301,182 @@ def test_unreadable(name: str) -> None:
     """What can't be read is refused with what would be accepted."""
     with pytest.raises(ConfigurationError, match="packaged name such as sock-shop"):
         load(name)
+
+
+HTTP = [{"port": 80, "speaks": "http"}]
+TWO: dict[str, Any] = {
+    "application": "shop",
+    "namespace": "shop",
+    "workloads": [
+        {"name": "web", "labels": {"name": "web"}, "ports": HTTP, "dns": True},
+        {"name": "db", "labels": {"name": "db"}, "ports": HTTP},
+        {"name": "db", "namespace": "stores", "labels": {"name": "db"}, "ports": HTTP},
+        {"name": "ledger", "namespace": "stores", "labels": {"name": "ledger"}, "ports": HTTP},
+    ],
+    "intended": [
+        {"from": "anyone", "to": "web", "port": 80, "reason": "public"},
+        {"from": "web", "to": "db.shop", "port": 80, "reason": "reads"},
+        {"from": "db.stores", "to": "ledger", "port": 80, "reason": "copies"},
+    ],
+}
+"""A file that is as short as can be, of an application in two namespaces."""
+
+
+def test_several_namespaces(write: Write) -> None:
+    """Each workload is in its own; anyone is who is outside of all, and a name serves where it is the only one."""
+    found = load(write(TWO))
+    assert found.namespaces == ("shop", "stores")
+    flows = found.flows()
+    names = {flow.id.split("-to-")[0] for flow in flows}
+    assert names >= {"db.shop", "db.stores", "ledger.stores", "rogue.shop", "rogue.stores", "rogue.default"}
+    assert allowed(flows) == {
+        "rogue.default-to-web.shop:80/TCP",
+        "spoof.default-to-web.shop:80/TCP",
+        "web.shop-to-db.shop:80/TCP",
+        "db.stores-to-ledger.stores:80/TCP",
+        "web.shop-to-kube-dns.kube-system:53/UDP",
+        "web.shop-to-kube-dns.kube-system:53/TCP",
+    }
+    assert not any(flow.control for flow in flows if ".stores" in flow.id)
+
+
+def test_what_a_file_leaves_out(write: Write) -> None:
+    """The cluster's DNS, attackers and listeners are as Sock Shop has them, with this application's names."""
+    found = load(write(TWO))
+    shop = load("sock-shop")
+    assert (found.dns, found.outside) == (shop.dns, shop.outside)
+    assert [(one.id, dict(one.labels)) for one in found.attackers] == [
+        ("rogue.default", {"app": "rogue"}),
+        ("rogue.shop", {"app": "rogue"}),
+        ("rogue.stores", {"app": "rogue"}),
+        ("spoof.default", {"name": "web"}),
+    ]
+
+
+def test_the_dns_servers_port_may_be_another(write: Write) -> None:
+    """The decoy listens where the servers do: that is what a policy names."""
+    found = load(write(TWO | {"dns": {"labels": {"dns": "default"}, "podPort": 5353}}))
+    dns = [target for target in found.targets() if target.name == "kube-dns"]
+    assert {(one.port, one.pod_port, tuple(one.selector.items())) for one in dns} == {(53, 5353, (("dns", "default"),))}
+    decoy = next(one for one in found.outside.listeners if one.name == "decoy")
+    assert (decoy.port, decoy.labels) == (5353, {"dns": "default"})
+
+
+def test_services_of_other_names(write: Write) -> None:
+    """A port may be exposed by a Service of another name, by several, by the workload's own, or by none."""
+    ports = [
+        {"port": number, "speaks": "tcp", "service": service}
+        for number, service in enumerate([True, False, "front", ["front", "nodes"]], 1)
+    ]
+    data = {**TWO, "workloads": [{"name": "web", "labels": {"name": "web"}, "ports": ports}], "intended": []}
+    found = load(write(data))
+    targets = [target for target in found.targets() if target.name == "web"]
+    assert [one.services for one in targets] == [("web",), (), ("front",), ("front", "nodes")]
+    assert targets[1].service is None
+    left = [one for one in found.without_services({("shop", "front")}).targets() if one.name == "web"]
+    assert [one.services for one in left] == [("web",), (), (), ("nodes",)]
+    assert [one.id for one in left] == [one.id for one in targets]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        pytest.param(
+            {"namespace": "default", "intended": []},
+            "attackers is missing: by default some are in namespace",
+            id="default",
+        ),
+        pytest.param(
+            {"intended": [{"from": "web", "to": "db", "port": 80, "reason": "reads"}]},
+            "intended[0].to: several workloads are called 'db': expected one of db.shop, db.stores",
+            id="ambiguous",
+        ),
+        pytest.param(
+            {"intended": [{"from": "web", "to": "bd", "port": 80, "reason": "reads"}]},
+            "no workload is called 'bd': expected one of db.shop, db.stores, ledger, web",
+            id="unknown",
+        ),
+        pytest.param({"outside": {"namespace": "stores", "listeners": [{"name": "x", "port": 1, "speaks": "http"}]}},
+                     "outside.namespace: must not be the application's own", id="outside inside"),
+        pytest.param({"dns": {"namespace": "stores"}}, "dns.namespace: must not be", id="DNS inside"),
+        pytest.param({"namespace": "outside", "intended": []},
+                     ":1: the document: must not be the application's own namespace: outside",
+                     id="a default inside"),
+        pytest.param(
+            {"workloads": [
+                {"name": "a", "labels": {"name": "a"}, "ports": [{"port": 80, "speaks": "http", "service": "b"}]},
+                {"name": "b", "labels": {"name": "b"}, "ports": [{"port": 81, "speaks": "http"}]},
+            ], "intended": []},
+            "workloads[0]: Service b is b's too",
+            id="one Service for two",
+        ),
+        pytest.param(
+            {"workloads": [{"name": "a", "labels": {"app": "rogue"}, "ports": HTTP}], "intended": []},
+            "workloads[0].labels: they make it a pod of a's",
+            id="labels of the default rogue",
+        ),
+        pytest.param(
+            {"workloads": [{"name": "a", "labels": {"a": "b"}, "ports": [{"port": 1, "speaks": "http",
+                                                                           "protocol": "UDP"}]}], "intended": []},
+            "speaks: over UDP only dns can be measured",
+            id="UDP",
+        ),
+    ],
+)  # fmt: skip
+def test_what_does_not_go_together(write: Write, change: Any, message: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        load(write({**TWO, **change}))
+    assert message in str(caught.value)
+
+
+def test_an_error_says_its_line(tmp_path: Path) -> None:
+    path = tmp_path / "shop.yaml"
+    text = "application: shop\nnamespace: shop\nworkloads:\n  - name: web\n    labels: {a: b}\n    ports: ["
+    path.write_text(f"{text}\n")
+    with pytest.raises(ConfigurationError, match=r"shop.yaml:7: not valid YAML"):
+        load(path)
+    path.write_text(f"{text[:-1]}3\n")
+    with pytest.raises(ConfigurationError, match=r"shop.yaml:6: workloads\[0\].ports: expected a list, found 3"):
+        load(path)
+    path.write_text("application: shop\napplication: shop\n")
+    with pytest.raises(ConfigurationError, match=r"shop.yaml:2: not valid YAML: 'application' stands twice"):
+        load(path)
+    path.write_text("application: shop\n---\napplication: shop\n")
+    with pytest.raises(ConfigurationError, match="expected one YAML document, found 2"):
+        load(path)
+
+
+def test_an_object_of_a_namespace_that_no_workload_is_in(write: Write, tmp_path: Path) -> None:
+    """It would outlive the run: it is refused before anything is created."""
+    (tmp_path / "shop").mkdir()
+    (tmp_path / "shop" / "a.yaml").write_text("{kind: Service, apiVersion: v1, metadata: {name: a, namespace: other}}")
+    with pytest.raises(ConfigurationError, match=r"Service a is for namespace other, .*: expected shop or stores"):
+        documents(load(write({**TWO, "manifests": "shop"})), Run("0"))
+
+
+def test_every_namespace_is_created(write: Write, tmp_path: Path) -> None:
+    (tmp_path / "shop").mkdir()
+    (tmp_path / "shop" / "a.yaml").write_text("{kind: Service, apiVersion: v1, metadata: {name: a, namespace: stores}}")
+    (tmp_path / "shop" / "b.yaml").write_text("{kind: Namespace, apiVersion: v1, metadata: {name: shop}}")
+    made = documents(load(write({**TWO, "manifests": "shop"})), Run("0"))
+    assert [(one["kind"], one["metadata"]["name"]) for one in made] == [
+        ("Namespace", "stores"),
+        ("Service", "a"),
+        ("Namespace", "shop"),
+    ]
+
+
+def test_an_application_whose_manifests_are_nowhere(write: Write) -> None:
+    with pytest.raises(ConfigurationError, match="no manifests of shop are known"):
+        documents(load(write(TWO)), Run("0"))
+
+
+@pytest.mark.parametrize(
+    "text", ["a: [", "just text", "- a list", "kind: Service", "{kind: A, apiVersion: v1, metadata: }"]
+)
+def test_manifests_that_are_none(text: str, write: Write, tmp_path: Path) -> None:
+    """As where the topology itself lies among them."""
+    (tmp_path / "shop").mkdir()
+    (tmp_path / "shop" / "a.yml").write_text(text)
+    with pytest.raises(ConfigurationError, match=r"shop/a.yml: (no valid YAML|expected objects with apiVersion)"):
+        documents(load(write({**TWO, "manifests": "shop"})), Run("0"))

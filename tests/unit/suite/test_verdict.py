@@ -25,6 +25,7 @@ from lateral.model import (
     Pulse,
     Reachability,
     Sample,
+    Speaks,
     Verdict,
     Via,
 )
@@ -323,6 +324,18 @@ def test_allowed_needs_a_reply() -> None:
     before = verdict_of(INTENDED, assess(sweeps=seen(INTENDED, BASELINE, *silent)))
     assert before.verdict is Verdict.UNPROVEN
     assert untestable(before) == "no reply by pod IP before the policies"
+
+
+def test_where_no_reply_is_known_the_verdict_says_so() -> None:
+    """A connection is then what was looked at, and no more than that is claimed; closed is closed all the same."""
+    plain = dataclasses.replace(USER_DB, speaks=Speaks.TCP)
+    allowed, denied = (dataclasses.replace(flow, target=plain) for flow in (INTENDED, DENIED))
+    finding = verdict_of(allowed, assess((allowed, denied)))
+    assert finding.verdict is Verdict.PRESERVED
+    assert finding.reason == (
+        "connected before, under and after the policies; what the application replies isn't known (speaks: tcp)"
+    )
+    assert verdict_of(denied, assess((allowed, denied))).verdict is Verdict.CONTAINED
 
 
 @pytest.mark.parametrize("flow", FLOWS)
