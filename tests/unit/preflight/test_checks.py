@@ -126,18 +126,19 @@ def test_pull_secrets_that_are_brought_along_may_have_to_be_read_and_created() -
 
 def test_kinds_that_an_application_brings_are_asked_for(tmp_path: Path) -> None:
     """Those that the server has may have to be allowed; the others can't be created at all."""
-    kinds = (("apps/v1", "DaemonSet"), ("example.org/v1", "Widget"))
-    objects = [{"apiVersion": version, "kind": kind, "metadata": {"name": "extra"}} for version, kind in kinds]
+    pods = {"spec": {"template": {"spec": {"containers": []}}}}
+    kinds = (("apps/v1", "DaemonSet", pods), ("v1", "LimitRange", {}), ("example.org/v1", "Widget", {}))
+    objects = [
+        {"apiVersion": version, "kind": kind, "metadata": {"name": "extra"}, **rest} for version, kind, rest in kinds
+    ]
     (tmp_path / "all.yaml").write_text(yaml.safe_dump_all(objects))
     plan = preflight.plan(replace(load("sock-shop"), manifests=tmp_path))
-    found = odd(checked(Paper(may=lambda asked: asked["resource"] != "daemonsets"), plan=plan))
-    assert found == [
-        *(
-            ("refusal", f"permissions: may not {verb} daemonsets.apps in sock-shop")
-            for verb in ("create", "get", "patch")
-        ),
-        ("refusal", "kinds: the cluster has no kind Widget in example.org/v1"),
-    ]
+    theirs = ("daemonsets", "limitranges")
+    found = odd(checked(Paper(may=lambda asked: asked["resource"] not in theirs), plan=plan))
+    refused = [f"may not {verb} daemonsets.apps in sock-shop" for verb in ("create", "get", "patch", "list")]
+    refused += [f"may not {verb} limitranges in sock-shop" for verb in ("create", "get", "patch")]
+    missing = ("refusal", "kinds: the cluster has no kind Widget in example.org/v1")
+    assert found == [*(("refusal", f"permissions: {said}") for said in refused), missing]
 
 
 def test_an_application_that_is_there_is_left_alone() -> None:
