@@ -10,6 +10,7 @@ import pytest
 from lateral import journey, loot
 from lateral.errors import UnprovenError
 from lateral.model import Assessment, Finding, Flow, Verdict
+from lateral.plugin.existing import exists, is_live
 from lateral.plugin.options import topology
 from lateral.plugin.recorder import claim
 from lateral.reports.explanation import body
@@ -23,12 +24,19 @@ TUTORIAL = (
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """What isn't known of an application makes no tests: of most, neither a journey nor what their data is."""
-    if collection_path.name == "test_journey.py":
-        return None if journey.steps(topology(config)) else True
-    if collection_path.name == "test_loot.py":
-        return None if loot.is_known(topology(config)) else True
-    return None
+    """What can't be measured makes no tests.
+
+    Of most applications neither a journey nor what their data is are known, and where one is there already it is no
+    business of a run's; policies that are there already had no before.
+    """
+    measured = topology(config)
+    made = {
+        "test_journey.py": bool(journey.steps(measured)) and not exists(config),
+        "test_loot.py": loot.is_known(measured) and not exists(config),
+        "test_baseline.py": not is_live(config),
+        "test_established.py": not is_live(config),
+    }
+    return None if made.get(collection_path.name, True) else True
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

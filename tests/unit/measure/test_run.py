@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -12,11 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from lateral import application
 from lateral import topology as topologies
 from lateral.errors import ClusterError, ConfigurationError
-from lateral.model import Assessment, Expectation, Outcome, Phase, SourceKind, Verdict, Via
+from lateral.model import Assessment, Expectation, Outcome, Phase, Proof, SourceKind, Verdict, Via
 from lateral.placement import Placement, PullSecret
-from lateral.policy import PolicySet
+from lateral.policy import LIVE, PolicySet
 from lateral.resources import BEGUN, RUN_LABEL, Run
 from lateral.run import Guest, measure
 from lateral.verdict import judge
@@ -360,6 +362,55 @@ def test_a_policy_that_the_cluster_refuses_is_told_before_anything_is_deployed(t
         measure(cluster, topology, policies, progress=told.append)
     assert by_kind(api) == before
     assert (told, api.deleted) == ([], [])
+
+
+def test_policies_that_are_there_are_measured_as_they_are(topology: Topology) -> None:
+    """An application that is there is looked at only: nothing of it is created, used, changed or removed."""
+    cluster, api = simulated()
+    theirs = [*application.documents(topology, Run("theirs")), *DENY_ALL.documents]
+    for document in theirs:
+        document["metadata"].pop("labels", None)
+    cluster.apply(theirs)
+    before, states = by_kind(api), copy.deepcopy(api.objects)
+    said: list[str] = []
+    assessment = measure(cluster, topology, LIVE, progress=said.append, settle=0.3, existing=True)
+    assert "measuring under the policies that are there: 1 NetworkPolicies" in said
+    assert assessment.proof is Proof.CONTROLS
+    assert set(assessment.sweeps) == {Phase.ENFORCED}
+    assert (assessment.journeys, assessment.loot, assessment.established) == ({}, (), ())
+    assert (api.shop.asked, api.tunnels) == ([], [])
+    found = {finding.flow.id: finding for finding in judge(assessment)}
+    into = [one for one in found.values() if one.flow.target.namespace == "sock-shop"]
+    denied = {one.verdict for one in into if one.flow.expectation is Expectation.DENY}
+    assert denied == {Verdict.CONTAINED}
+    assert {one.verdict for one in into if one.flow.expectation is Expectation.ALLOW} == {Verdict.UNPROVEN}
+    assert by_kind(api) == before
+    assert {key: api.objects[key] for key in states} == states
+
+
+def test_an_application_that_isnt_there_cant_be_measured_as_it_is(topology: Topology) -> None:
+    cluster, api = simulated()
+    before = by_kind(api)
+    with pytest.raises(ConfigurationError, match=r"no namespace sock-shop.*deploy it first"):
+        measure(cluster, topology, LIVE, progress=lambda _: None, existing=True)
+    assert by_kind(api) == before
+
+
+def test_a_service_that_would_lead_to_a_twin_is_refused(topology: Topology) -> None:
+    """Its users would be sent to a pod of the run's."""
+    cluster, api = simulated()
+    theirs = application.documents(topology, Run("theirs"))
+    for document in theirs:
+        document["metadata"].pop("labels", None)
+        if document["kind"] == "Service" and document["metadata"]["name"] == "user-db":
+            document["spec"]["publishNotReadyAddresses"] = True
+    cluster.apply(theirs)
+    before = by_kind(api)
+    with pytest.raises(
+        ConfigurationError, match=r"Service user-db .*the run's twin of user-db\.sock-shop.*twin: false"
+    ):
+        measure(cluster, topology, LIVE, progress=lambda _: None, existing=True)
+    assert by_kind(api) == before
 
 
 def interrupt(_: SimulatedApi) -> None:

@@ -21,7 +21,7 @@ pytest_plugins = ["pytester"]
 
 CONFTEST = """
     import pytest
-    from suite.synthetic import IGNORED, IN_FORCE, LOOT, REJECTING, Outcome, Phase, assess, journey
+    from suite.synthetic import IGNORED, IN_FORCE, LOOT, REJECTING, Outcome, Phase, Proof, assess, journey
 
     pytest_plugins = ["lateral.plugin"]
     BASELINE, ENFORCED, RESTORED = Phase
@@ -588,6 +588,19 @@ def test_bad_configuration(suite: pytest.Pytester, options: Sequence[str], messa
     assert "Traceback" not in result.stdout.str() + result.stderr.str()
 
 
+THERE = (
+    *("--lateral-cluster", "attach", "--lateral-kubeconfig", "config", "--lateral-context", "prod"),
+    "--lateral-existing-app",
+)
+
+
+def kubeconfig(suite: pytest.Pytester) -> None:
+    """A file of two contexts, of which nobody knows where they lead."""
+    contexts = [{"name": one, "context": {"cluster": one}} for one in ("prod", "stage")]
+    config = {"kind": "Config", "contexts": contexts, "current-context": "prod"}
+    (suite.path / "config").write_text(json.dumps(config))
+
+
 OWN = """
 application: depot
 namespace: depot
@@ -654,6 +667,17 @@ def test_an_application_of_ones_own(suite: pytest.Pytester) -> None:
             ["--lateral-cluster", "attach", "--lateral-kubeconfig", "config", "--lateral-context", "pord"],
             "*the kubeconfig has no context 'pord'; there are: prod, stage",
         ),
+        (["--lateral-existing-app"], "*--lateral-existing-app is for --lateral-cluster attach: a new lab has no *"),
+        (["--lateral-policies", "live"], "*--lateral-policies live are those that are there*--lateral-existing-app"),
+        (["--lateral-apply-policies"], "*--lateral-apply-policies is for --lateral-existing-app: leave it out"),
+        (
+            [*THERE, "--lateral-policies", "kubernetes"],
+            "*--lateral-policies kubernetes would be created in namespaces that aren't the run's: add --lateral-app*",
+        ),
+        (
+            [*THERE, "--lateral-apply-policies", "--lateral-policies", "live"],
+            "*--lateral-apply-policies needs a set to apply: add*",
+        ),
         (
             ["--lateral-cluster", "attach", "--lateral-in-cluster", "--lateral-context", "prod"],
             "*the cluster of the pod needs no context and no kubeconfig*",
@@ -662,14 +686,34 @@ def test_an_application_of_ones_own(suite: pytest.Pytester) -> None:
 )
 def test_a_cluster_that_isnt_clear(suite: pytest.Pytester, options: Sequence[str], message: str) -> None:
     """It is never guessed which cluster is meant: status 4, one line, nothing measured and nothing connected to."""
-    contexts = [{"name": one, "context": {"cluster": one}} for one in ("prod", "stage")]
-    config = {"kind": "Config", "contexts": contexts, "current-context": "prod"}
-    (suite.path / "config").write_text(json.dumps(config))
+    kubeconfig(suite)
     result = run(suite, *options, selected=ROGUE)
     assert result.ret == 4
     result.stderr.fnmatch_lines([message])
     assert "measured at once" not in result.stdout.str()
     assert "Traceback" not in result.stdout.str() + result.stderr.str()
+
+
+def test_an_application_that_is_there(suite: pytest.Pytester) -> None:
+    """Its tests are of what is: nothing is claimed of a before, of a journey through it or of what is in it."""
+    kubeconfig(suite)
+    suite.makeconftest(
+        CONFTEST.replace("{arguments}", "proof=Proof.CONTROLS, policies='live', journeys={}, established=()").replace(
+            "loot=LOOT, ", ""
+        )
+    )
+    result = suite.runpytest("-m", "lateral", *THERE)
+    assert result.ret == 0, result.stdout.str()[-2000:]
+    text = result.stdout.str()
+    for left_out in ("test_baseline", "test_journey", "test_loot", "test_established"):
+        assert left_out not in text
+    assert "before the policies" not in text
+    result.stdout.fnmatch_lines(["357 flows: 316 contained, *(controls-only: what closed a path isn't shown)*"])
+    found = cases(suite)
+    assert not [name for name in found if "baseline" in name[0]]
+    report = ElementTree.parse(suite.path / "reports" / "junit.xml")  # noqa: S314 - our own file
+    properties = {one.get("name"): one.get("value") for one in report.iter("property")}
+    assert properties["lateral.proof"] == "controls-only"
 
 
 WITHOUT_PRIVILEGE = """
