@@ -124,10 +124,24 @@ def test_pull_secrets_that_are_brought_along_may_have_to_be_read_and_created() -
     ]
 
 
+def test_what_is_put_beside_an_application_has_to_be_removable_there() -> None:
+    """No namespace of the run's own takes it along."""
+
+    def may(asked: Mapping[str, str]) -> bool:
+        return (asked["verb"], asked["resource"]) not in {("delete", "pods"), ("delete", "replicasets")}
+
+    paper = Paper(may=may, objects={("", "Namespace"): there()})
+    assert not [said for _, said in odd(checked(Paper(may=may)))]
+    assert odd(checked(paper, existing=True)) == [
+        ("refusal", "permissions: may not delete pods in sock-shop"),
+        ("refusal", "permissions: may not delete replicasets.apps in sock-shop"),
+    ]
+
+
 def test_kinds_that_an_application_brings_are_asked_for(tmp_path: Path) -> None:
     """Those that the server has may have to be allowed; the others can't be created at all."""
-    pods = {"spec": {"template": {"spec": {"containers": []}}}}
-    kinds = (("apps/v1", "DaemonSet", pods), ("v1", "LimitRange", {}), ("example.org/v1", "Widget", {}))
+    pods: dict[str, Any] = {"spec": {"template": {"spec": {"containers": []}}}}
+    kinds: Any = (("apps/v1", "DaemonSet", pods), ("v1", "LimitRange", {}), ("example.org/v1", "Widget", {}))
     objects = [
         {"apiVersion": version, "kind": kind, "metadata": {"name": "extra"}, **rest} for version, kind, rest in kinds
     ]
