@@ -19,8 +19,11 @@ if TYPE_CHECKING:
 
 Object = dict[str, Any]
 
-CORE = ("Namespace", "Node", "ConfigMap", "ResourceQuota", "LimitRange")
-SERVED = {"apps": ("v1", ("DaemonSet",)), "networking.k8s.io": ("v1", ("NetworkPolicy",))}
+CORE = ("Namespace", "Node", "ConfigMap", "ResourceQuota", "LimitRange", "Pod", "Service")
+SERVED = {
+    "apps": ("v1", ("DaemonSet", "Deployment", "ReplicaSet")),
+    "networking.k8s.io": ("v1", ("NetworkPolicy",)),
+}
 GROUPS = {
     "cilium.io": ("v2", ("CiliumNetworkPolicy", "CiliumClusterwideNetworkPolicy")),
     "crd.projectcalico.org": ("v1", ("NetworkPolicy", "GlobalNetworkPolicy")),
@@ -110,6 +113,8 @@ class Paper:
                 return {"groups": [self._group(name, version) for name, (version, _) in self._served().items()]}
             case ["api", "v1"]:
                 return {"resources": [self._resource(kind) for kind in CORE]}
+            case ["apis", group, _] if group not in self._served():
+                raise ApiError("not found", 404)
             case ["apis", group, _]:
                 return {"resources": [self._resource(kind) for kind in self._served()[group][1]]}
             case ["api", "v1", *rest]:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from lateral import preflight
+from lateral.placement import placement
 from lateral.preflight import Check, Level
 from lateral.preflight.permissions import PERMISSIONS, Place
 from lateral.preflight.quota import quantity
@@ -107,6 +110,49 @@ def test_everything_that_is_granted_for_preflight_is_read() -> None:
     paper = Paper(groups=tuple(GROUPS), objects={("", "Namespace"): there()})
     checked(paper, existing=True)
     assert {one.resource for one in PERMISSIONS if not one.needed} <= paper.read
+
+
+def test_pull_secrets_that_are_brought_along_may_have_to_be_read_and_created() -> None:
+    placed = placement([], [], ["ops/mirror", "own"], "", prefix="--")
+    plan = preflight.plan(load("sock-shop"), placed)
+    found = odd(checked(Paper(may=lambda asked: asked["resource"] != "secrets"), plan=plan))
+    created = "sock-shop, default-*, outside-*, canary-*"
+    assert found == [
+        ("refusal", f"permissions: may not get secrets in ops, {created}"),
+        ("refusal", f"permissions: may not create secrets in {created}"),
+        ("refusal", f"permissions: may not patch secrets in {created}"),
+    ]
+
+
+def test_what_is_put_beside_an_application_has_to_be_removable_there() -> None:
+    """No namespace of the run's own takes it along."""
+
+    def may(asked: Mapping[str, str]) -> bool:
+        return (asked["verb"], asked["resource"]) not in {("delete", "pods"), ("delete", "replicasets")}
+
+    paper = Paper(may=may, objects={("", "Namespace"): there()})
+    assert not [said for _, said in odd(checked(Paper(may=may)))]
+    assert odd(checked(paper, existing=True)) == [
+        ("refusal", "permissions: may not delete pods in sock-shop"),
+        ("refusal", "permissions: may not delete replicasets.apps in sock-shop"),
+    ]
+
+
+def test_kinds_that_an_application_brings_are_asked_for(tmp_path: Path) -> None:
+    """Those that the server has may have to be allowed; the others can't be created at all."""
+    pods: dict[str, Any] = {"spec": {"template": {"spec": {"containers": []}}}}
+    kinds: Any = (("apps/v1", "DaemonSet", pods), ("v1", "LimitRange", {}), ("example.org/v1", "Widget", {}))
+    objects = [
+        {"apiVersion": version, "kind": kind, "metadata": {"name": "extra"}, **rest} for version, kind, rest in kinds
+    ]
+    (tmp_path / "all.yaml").write_text(yaml.safe_dump_all(objects))
+    plan = preflight.plan(replace(load("sock-shop"), manifests=tmp_path))
+    theirs = ("daemonsets", "limitranges")
+    found = odd(checked(Paper(may=lambda asked: asked["resource"] not in theirs), plan=plan))
+    refused = [f"may not {verb} daemonsets.apps in sock-shop" for verb in ("create", "get", "patch", "list")]
+    refused += [f"may not {verb} limitranges in sock-shop" for verb in ("create", "get", "patch")]
+    missing = ("refusal", "kinds: the cluster has no kind Widget in example.org/v1")
+    assert found == [*(("refusal", f"permissions: {said}") for said in refused), missing]
 
 
 def test_an_application_that_is_there_is_left_alone() -> None:
