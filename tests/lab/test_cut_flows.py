@@ -162,7 +162,8 @@ def cut(shop: Shop) -> Iterator[Callable[[Cut], None]]:
 
 
 def test_every_intended_flow_is_cut_here() -> None:
-    intended = {f"{flow.source}-to-{flow.target}" for flow in TOPOLOGY.intended if flow.source != "anyone"}
+    names = ((flow.source.partition(".")[0], flow.target.partition(".")[0]) for flow in TOPOLOGY.intended)
+    intended = {f"{source}-to-{target}" for source, target in names if source != "anyone"}
     assert {cut.flow for cut in CUTS} == intended
     assert len(CUTS) == len(intended) == 15
 

@@ -718,12 +718,12 @@ def test_an_application_that_is_there(suite: pytest.Pytester) -> None:
 
 WITHOUT_PRIVILEGE = """
 import os, sys
-import pytest
 from lateral.lab import kernel
 
 if not os.geteuid():
     kernel.drop_capabilities(())  # root reads what it may not
-sys.exit(pytest.main(sys.argv[1:]))
+# In a process of its own: pytest wants to be the first to import what it is to rewrite.
+os.execv(sys.executable, [sys.executable, "-m", "pytest", *sys.argv[1:]])
 """
 
 
