@@ -195,7 +195,7 @@ def test_an_unknown_field_is_refused(cluster: Cluster) -> None:
 def test_the_cluster_tells_which_policies_select_no_pod(
     cluster: Cluster, selector: dict[str, Any], selects: bool
 ) -> None:
-    policy = {"metadata": {"name": "one"}, "spec": {"podSelector": selector}}
+    policy = {"metadata": {"name": "one", "namespace": NAMESPACE}, "spec": {"podSelector": selector}}
     told = idle(cluster, PolicySet("mine", (policy,), ("mine.yaml:1",)))
     assert [one.startswith("NetworkPolicy one (mine.yaml:1) selects no pod of ") for one in told] == [True] * (
         not selects

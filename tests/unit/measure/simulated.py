@@ -267,9 +267,9 @@ class SimulatedApi:
         if name in self.faults.undying:
             self.objects[kind, namespace, name]["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
             return
-        uid = self.objects.pop((kind, namespace, name))["metadata"]["uid"]
+        gone = self.objects.pop((kind, namespace, name))["metadata"]["uid"]
         for key, one in self.objects.copy().items():
-            if any(owner["uid"] == uid for owner in one["metadata"].get("ownerReferences", [])):
+            if gone in [owner["uid"] for owner in one["metadata"].get("ownerReferences", [])]:
                 self.objects.pop(key, None)
         self.deleted.append((kind, namespace, name))
         if kind == "Namespace":

@@ -446,14 +446,6 @@ def test_an_error_says_its_line(tmp_path: Path) -> None:
         load(path)
 
 
-def test_an_object_of_a_namespace_that_no_workload_is_in(write: Write, tmp_path: Path) -> None:
-    """It would outlive the run: it is refused before anything is created."""
-    (tmp_path / "shop").mkdir()
-    (tmp_path / "shop" / "a.yaml").write_text("{kind: Service, apiVersion: v1, metadata: {name: a, namespace: other}}")
-    with pytest.raises(ConfigurationError, match=r"Service a is for namespace other, .*: expected shop or stores"):
-        documents(load(write({**TWO, "manifests": "shop"})), Run("0"))
-
-
 def test_every_namespace_is_created(write: Write, tmp_path: Path) -> None:
     (tmp_path / "shop").mkdir()
     (tmp_path / "shop" / "a.yaml").write_text("{kind: Service, apiVersion: v1, metadata: {name: a, namespace: stores}}")
