@@ -138,6 +138,14 @@ def test_what_is_put_beside_an_application_has_to_be_removable_there() -> None:
     ]
 
 
+def test_nothing_is_needed_to_deploy_what_is_there() -> None:
+    def may(asked: Mapping[str, str]) -> bool:
+        return asked["resource"] != "deployments"
+
+    assert odd(checked(Paper(may=may)))
+    assert not odd(checked(Paper(may=may, objects={("", "Namespace"): there()}), existing=True))
+
+
 def test_kinds_that_an_application_brings_are_asked_for(tmp_path: Path) -> None:
     """Those that the server has may have to be allowed; the others can't be created at all."""
     pods: dict[str, Any] = {"spec": {"template": {"spec": {"containers": []}}}}
