@@ -493,6 +493,32 @@ def test_whatever_was_created_in_other_namespaces_is_removed(spread: Topology, r
     assert (("ConfigMap", "shared") in removed) or refused
 
 
+@pytest.mark.parametrize("moment", ["baseline sweep", "policies in force", "removing the policies"])
+def test_in_namespaces_that_arent_the_runs_exactly_what_it_made_is_removed(topology: Topology, moment: str) -> None:
+    """Of every kind, one by one, where a namespace has lost the run's label and isn't the run's any more."""
+    cluster, api = simulated()
+    before = by_kind(api)
+    foreign = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "foreign", "namespace": "sock-shop"}}
+    made: set[str] = set()
+
+    def progress(line: str) -> None:
+        if line.startswith(moment):
+            cluster.apply([foreign])
+            for (kind, _, _), one in api.objects.copy().items():
+                made.add(kind)
+                if kind == "Namespace":
+                    one["metadata"].get("labels", {}).pop(RUN_LABEL, None)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        measure(cluster, topology, DENY_ALL, progress=progress, settle=0.3)
+    left = by_kind(api)
+    assert left["ConfigMap"] == {"sock-shop/foreign"}
+    for kind in made - {"ConfigMap", "Namespace", "ServiceAccount"}:
+        assert left[kind] == before[kind], kind
+    assert made >= {"Deployment", "Service", "ReplicaSet", "Pod", *(["NetworkPolicy"] if moment[0] == "p" else [])}
+
+
 def test_a_clean_up_that_fails_says_what_is_left_and_how_it_is_removed(spread: Topology) -> None:
     """By name, with the command; whatever else can be deleted is."""
     cluster, api = simulated(Faults(keeps={("ConfigMap", "default")}, before_exec=interrupt))

@@ -755,7 +755,7 @@ MEASURED = """
 
     BASELINE, ENFORCED, RESTORED = Phase
 
-    def measure(cluster, topology, policies, *, progress, settle, window, placement, guest):
+    def measure(cluster, topology, policies, *, progress, settle, window, placement, guest, existing):
         assert guest is None
         progress("measured at once")
         {trouble}
