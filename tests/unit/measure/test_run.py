@@ -686,6 +686,23 @@ def test_under_the_policies_every_address_is_dialled_several_times(topology: Top
         assert all(max(found) - min(found) > 0.9 for found in moments.values())
 
 
+def test_every_dial_of_a_pod_tells_whether_it_crossed_nodes(topology: Topology) -> None:
+    """Paths on one node and between nodes are told apart; behind a Service's address any pod may be."""
+    nodes: dict[str, str] = {}
+
+    def look(api: SimulatedApi) -> None:
+        nodes.update({pod["status"]["podIP"]: pod["spec"]["nodeName"] for pod in api.pods()})
+
+    assessment, _, _ = run(Faults(), topology, under=look)
+    swept = assessment.sweeps[Phase.ENFORCED]
+    for flow in assessment.flows:
+        if flow.source.kind is not SourceKind.ROGUE:
+            continue
+        [source] = swept.pods[flow.source.id]
+        for one in swept.observations[flow.id].samples:
+            assert one.crosses == (None if one.via is Via.SERVICE else nodes[one.address] != source.node)
+
+
 def test_what_contradicts_is_dialled_many_more_times(topology: Topology) -> None:
     """A denied path that is open is dialled again and again, and nothing that was seen before is forgotten."""
     assessment, _, _ = run(Faults(), topology, NO_POLICIES)
