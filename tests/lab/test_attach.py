@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import base64
+import copy
 import json
 import os
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -18,16 +20,19 @@ import yaml
 from tests import estate
 from tests.faulty import TRUTHS, Measured
 
-from lateral import run
+from lateral import application, run
 from lateral.cli import main
 from lateral.errors import ConfigurationError
-from lateral.model import Verdict
+from lateral.model import Proof, Verdict
+from lateral.policy import LIVE
 from lateral.providers.attach import Attachment, attach
 from lateral.providers.lab import Lab, started
+from lateral.resources import Run
 from lateral.verdict import judge
 from lateral.waiting import until
 
 OWN = {"default", "kube-system", "kube-public", "kube-node-lease"}
+POLICIES = ("networking.k8s.io/v1", "NetworkPolicy")
 SHOP = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "sock-shop"}}
 
 
@@ -173,3 +178,52 @@ def test_a_cluster_that_is_away_is_told(kubeconfig: Path, tmp_path: Path, capsys
         attach(Attachment("stage", kubeconfig), topology),
     ):
         pytest.fail("it was attached to")
+
+
+def test_an_application_that_is_there_is_measured_as_it_is(lab: Lab, tmp_path: Path) -> None:
+    """Its own policies are judged: what they close is contained by controls only, what they leave open is exposed;
+    nothing of it is touched, and nothing is left beside it."""
+    found = estate.write(tmp_path)
+    theirs = [*application.documents(found.topology, Run("theirs")), *map(copy.deepcopy, found.policies.documents)]
+    for document in theirs:
+        document["metadata"].pop("labels", None)
+        document["metadata"].pop("annotations", None)
+    lab.cluster.apply(theirs)
+    try:
+        application.wait_ready(lab.cluster, found.topology, lambda _: None, time.monotonic())
+        before = standing(lab)
+
+        def look() -> Measured:
+            assessment = run.measure(
+                lab.cluster,
+                found.topology,
+                LIVE,
+                progress=lambda _: None,
+                settle=8.0,
+                guest=run.Guest(),
+                existing=True,
+            )
+            return Measured(assessment, {finding.flow.id: finding for finding in judge(assessment)})
+
+        seen = look()
+        assert seen.assessment.proof is Proof.CONTROLS
+        assert seen.having(Verdict.CONTAINED) == seen.denied()
+        assert not seen.having(Verdict.UNPROVEN)
+        assert standing(lab) == before
+        [guard] = [one for one in lab.cluster.list(*POLICIES, estate.NAME) if one["metadata"]["name"] == "default-deny"]
+        lab.cluster.delete({"apiVersion": POLICIES[0], "kind": POLICIES[1], **guard})
+        opened = look()
+        assert opened.having(Verdict.EXPOSED)
+        assert opened.having(Verdict.EXPOSED) <= opened.denied()
+    finally:
+        home = lab.cluster.get("v1", "Namespace", estate.NAME)
+        assert home is not None
+        lab.cluster.delete({"apiVersion": "v1", "kind": "Namespace", **home})
+        namespaces(lab)
+
+
+def standing(lab: Lab) -> set[tuple[str, str, str]]:
+    """What there is of the application, as it is: kind, name and UID, and how often its pods were restarted."""
+    kinds = [("v1", "Pod"), ("v1", "Service"), ("apps/v1", "Deployment"), ("apps/v1", "ReplicaSet"), POLICIES]
+    listed = [(kind, one) for version, kind in kinds for one in lab.cluster.list(version, kind, estate.NAME)]
+    return {(kind, str(one["metadata"]["name"]), str(one["metadata"]["uid"])) for kind, one in listed}
