@@ -8,6 +8,7 @@ from __future__ import annotations
 import copy
 import json
 import socket
+import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -84,6 +85,8 @@ class SimulatedApi:
         self.shop = SimulatedShop()
         self.streams: list[tuple[str, bool]] = []
         """Pods that a stream was opened to, and whether there were policies then."""
+        self.threads: set[tuple[str, str]] = set()
+        """Pods in which something was run, and the threads that waited for it."""
         self.tunnels: list[str] = []
         """Pods from which a tunnel was tried."""
         self._numbers: Iterator[int] = iter(range(1, 100_000))
@@ -194,6 +197,7 @@ class SimulatedApi:
         assert kind == "exec", path
         if self.refused:
             raise ProviderError(self.refused)
+        self.threads.add((pod, threading.current_thread().name))
         self.faults.before_exec(self)
         argv = [value for name, value in query if name == "command"]
         return SimulatedExec(self, self._get("Pod", namespace, pod), argv)

@@ -703,6 +703,17 @@ def test_every_dial_of_a_pod_tells_whether_it_crossed_nodes(topology: Topology) 
             assert one.crosses == (None if one.via is Via.SERVICE else nodes[one.address] != source.node)
 
 
+@pytest.mark.parametrize(("concurrency", "fewest", "most"), [(1, 1, 1), (24, 4, 24)])
+def test_so_many_pods_dial_at_a_time_at_most(topology: Topology, concurrency: int, fewest: int, most: int) -> None:
+    cluster, api = simulated()
+    measure(cluster, topology, DENY_ALL, progress=lambda _: None, settle=0.3, concurrency=concurrency)
+    pools: dict[str, set[str]] = {}
+    for pod, thread in api.threads:
+        if pod.startswith("twin-"):
+            pools.setdefault(thread.rpartition("_")[0], set()).add(thread)
+    assert fewest <= max(map(len, pools.values())) <= most
+
+
 def test_what_contradicts_is_dialled_many_more_times(topology: Topology) -> None:
     """A denied path that is open is dialled again and again, and nothing that was seen before is forgotten."""
     assessment, _, _ = run(Faults(), topology, NO_POLICIES)

@@ -571,6 +571,7 @@ def test_entry_point_is_on_record(suite: pytest.Pytester) -> None:
             "*--lateral-image-pull-secret: 'No Name': expected a Secret*",
         ),
         (["--lateral-registry", "https://r.example"], "*--lateral-registry: 'https://r.example': expected HOST*"),
+        (["--lateral-concurrency", "0"], "*expected a number above 0, found '0'*"),
         (["--lateral-lease-wait", "long"], "*expected a number of seconds, found 'long'*"),
     ],
 )
@@ -579,7 +580,13 @@ def test_bad_configuration(suite: pytest.Pytester, options: Sequence[str], messa
     (suite.path / "reports").mkdir()
     (suite.path / "reports" / "junit.xml").write_text("stale")
     result = run(suite, *options, selected=ROGUE)
-    typed = {"--lateral-cluster", "--lateral-settle", "--lateral-window", "--lateral-lease-wait"}
+    typed = {
+        "--lateral-cluster",
+        "--lateral-settle",
+        "--lateral-window",
+        "--lateral-lease-wait",
+        "--lateral-concurrency",
+    }
     refused_by_pytest = bool(typed & set(options))
     assert (suite.path / "reports" / "junit.xml").exists() == (refused_by_pytest or "--lateral-reports" in options)
     assert result.ret == 4
@@ -755,7 +762,7 @@ MEASURED = """
 
     BASELINE, ENFORCED, RESTORED = Phase
 
-    def measure(cluster, topology, policies, *, progress, settle, window, placement, guest, existing):
+    def measure(cluster, topology, policies, *, progress, settle, window, placement, guest, existing, concurrency):
         assert guest is None
         progress("measured at once")
         {trouble}
