@@ -7,6 +7,7 @@ import copy
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -70,17 +71,18 @@ def namespaces(lab: Lab) -> set[str]:
 
 def suite(*options: str, folder: Path) -> subprocess.CompletedProcess[str]:
     """The conformance suite in a process of its own."""
-    words = ["--pyargs", "lateral.conformance", "-m", "lateral", "--lateral-cluster", "attach", *options]
-    environ = {**os.environ, "PYTEST_ADDOPTS": "", "KUBECONFIG": "/absent"}
     return subprocess.run(
-        [sys.executable, "-m", "pytest", *words],
-        cwd=folder,
-        env=environ,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
+        _suite(*options), cwd=folder, env=_environ(), capture_output=True, text=True, timeout=300, check=False
     )
+
+
+def _suite(*options: str) -> list[str]:
+    words = ["--pyargs", "lateral.conformance", "-m", "lateral", "--lateral-cluster", "attach", *options]
+    return [sys.executable, "-m", "pytest", *words]
+
+
+def _environ() -> dict[str, str]:
+    return {**os.environ, "PYTEST_ADDOPTS": "", "KUBECONFIG": "/absent", "PYTHONUNBUFFERED": "1"}
 
 
 def test_the_suite_runs_as_on_any_cluster(lab: Lab, kubeconfig: Path, tmp_path: Path) -> None:
@@ -107,6 +109,29 @@ def test_the_suite_runs_as_on_any_cluster(lab: Lab, kubeconfig: Path, tmp_path: 
     named = {one.get("name"): one.get("value") for one in report.iter("property")}
     assert str(named["lateral.cluster"]).startswith("trial v")
     assert namespaces(lab) == OWN
+
+
+@pytest.mark.parametrize("moment", ["deploying", "policies in force"])
+@pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGHUP])
+def test_a_job_that_is_cancelled_leaves_nothing(
+    lab: Lab, kubeconfig: Path, tmp_path: Path, moment: str, sent: signal.Signals
+) -> None:
+    """CI systems end what they cancel by a signal: what the run has created is removed first, and its Lease, too."""
+    command = _suite("--lateral-kubeconfig", str(kubeconfig), "--lateral-context", "trial")
+    with subprocess.Popen(command, cwd=tmp_path, env=_environ(), stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        said = [line for line in iter(process.stdout.readline, "") if _passed_on(line, moment, process, sent)]
+    assert process.returncode == 2
+    assert any("cleaning up" in line for line in said)
+    assert namespaces(lab) == OWN
+    assert not [one for one in lab.cluster.list("coordination.k8s.io/v1", "Lease", "default") if "lateral" in str(one)]
+
+
+def _passed_on(line: str, moment: str, process: subprocess.Popen[str], sent: signal.Signals) -> bool:
+    """Keep every line, and send the signal at the one that tells of the moment."""
+    if line.startswith(f"  {moment}"):
+        process.send_signal(sent)
+    return True
 
 
 def test_the_suite_runs_with_a_pods_credentials(lab: Lab, tmp_path: Path) -> None:

@@ -72,6 +72,13 @@ def deployment(name: str, home: str, image: str, port: int) -> Any:
     }
 
 
+def bare(name: str, home: str, image: str, port: int) -> Any:
+    """A pod that nothing looks after."""
+    template = deployment(name, home, image, port)["spec"]["template"]
+    metadata = {"name": name, "namespace": home, **template["metadata"]}
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": template["spec"]}
+
+
 def service(name: str, home: str, app: str, port: int, **spec: Any) -> Any:
     return {
         "apiVersion": "v1",
@@ -85,7 +92,7 @@ MANIFESTS = [
     deployment("web", "depot", WEB, 80),
     deployment("store", "depot", MONGO, 27017),
     deployment("queue", "depot", QUEUE, 5672),
-    deployment("ledger", "vaults", MONGO, 27017),
+    bare("ledger", "vaults", MONGO, 27017),
     service("web", "depot", "web", 80),
     service("store", "depot", "store", 27017, clusterIP="None"),
     service("broker", "depot", "queue", 5672),

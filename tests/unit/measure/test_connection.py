@@ -128,6 +128,15 @@ def test_what_does_not_pass_is_given_up(
         connection.request("GET", "/api/v1/pods")
 
 
+def test_a_kubelet_that_was_restarted_is_asked_again(server: Server, connection: Connection) -> None:
+    """For a moment it knows none of its pods; the API server's word that there is none is final."""
+    server.planned = [(404, b"pod does not exist"), (200, b"the log")]
+    assert connection.text("/api/v1/namespaces/default/pods/rogue/log") == "the log"
+    server.planned = [(404, b'{"message": "pods \\"rogue\\" not found"}')]
+    with pytest.raises(ApiError, match="not found"):
+        connection.text("/api/v1/namespaces/default/pods/rogue/log")
+
+
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 409, 422])
 def test_a_refusal_is_told_at_once_in_the_servers_words(server: Server, connection: Connection, status: int) -> None:
     server.planned = [(status, b'{"kind": "Status", "message": "strict decoding error: unknown field"}')]
