@@ -36,7 +36,7 @@ def test_a_list_that_is_aligned_and_says_what_to_do() -> None:
     ]
     assert "ok       version            v1.31.2" in told
     at = told.index("refusal  permissions        may not create pods/exec in sock-shop, canary-*, default-*")
-    assert told[at + 1].startswith("                            -> grant it: kubectl apply -f ")
+    assert told[at + 1].startswith("                            -> grant it: kubectl apply -f")
     assert told[-2:] == ["", "not ready: 2 refusals"]
     assert max(len(line) for line in told if "/" not in line) <= 120
     assert all(line.isascii() for line in told)
