@@ -604,3 +604,10 @@ def test_without_a_baseline_nothing_is_called_broken() -> None:
     finding = verdict_of(INTENDED, live(odd={INTENDED.id: {ENFORCED: Outcome.DROPPED}}))
     assert finding.verdict is Verdict.UNPROVEN
     assert finding.reason == "DROPPED by ClusterIP and pod IP under the policies"
+
+
+def test_controls_only_needs_a_source_that_may_dial_something() -> None:
+    """Where a source may dial nothing, and there is no time without policies, its network may as well be dead."""
+    finding = verdict_of(DENIED, live(DENIED, INTENDED))
+    assert finding.verdict is Verdict.UNPROVEN
+    assert finding.reason.startswith("rogue.default may dial nothing")
