@@ -604,3 +604,42 @@ def test_without_a_baseline_nothing_is_called_broken() -> None:
     finding = verdict_of(INTENDED, live(odd={INTENDED.id: {ENFORCED: Outcome.DROPPED}}))
     assert finding.verdict is Verdict.UNPROVEN
     assert finding.reason == "DROPPED by ClusterIP and pod IP under the policies"
+
+
+def test_controls_only_needs_a_source_that_may_dial_something() -> None:
+    """Where a source may dial nothing, and there is no time without policies, its network may as well be dead."""
+    finding = verdict_of(DENIED, live(DENIED, INTENDED))
+    assert finding.verdict is Verdict.UNPROVEN
+    assert finding.reason.startswith("rogue.default may dial nothing")
+
+
+@pytest.mark.parametrize(
+    ("protocol", "pulse", "verdict"),
+    [
+        (Protocol.TCP, Pulse(alive=True), Verdict.CONTAINED),
+        (Protocol.TCP, Pulse(alive=False, detail="x"), Verdict.UNPROVEN),
+        (Protocol.UDP, Pulse(alive=True), Verdict.UNPROVEN),
+    ],
+)
+def test_each_pod_of_a_target_must_be_alive(protocol: Protocol, pulse: Pulse, verdict: Verdict) -> None:
+    """One pod that answers says nothing of another that answered nobody: its silence may be its own."""
+    target = dataclasses.replace(USER_DB, service=None, protocol=protocol)
+    denied, intended = (dataclasses.replace(flow, target=target) for flow in (DENIED, INTENDED))
+    flows, pods = (denied, intended, CONTROL), ("10.101.0.1:1", "10.101.0.2:1")
+
+    def swept(phase: Phase) -> Reachability:
+        whole = synthetic.sweep(flows, phase)
+        closed = sample(Outcome.DROPPED if phase is ENFORCED else Outcome.OPEN)
+        works = sample(Outcome.OPEN)
+        told = {denied.id: (closed, closed), intended.id: (works, closed)}
+        found = {
+            flow: dataclasses.replace(
+                whole.observations[flow],
+                samples=tuple(dataclasses.replace(one, address=at) for one, at in zip(pair, pods, strict=True))
+                * synthetic.DIALS,
+            )
+            for flow, pair in told.items()
+        }
+        return dataclasses.replace(whole, observations={**whole.observations, **found}, pulses={target.id: pulse})
+
+    assert verdict_of(denied, assess(flows, sweeps={phase: swept(phase) for phase in Phase})).verdict is verdict
