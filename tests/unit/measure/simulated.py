@@ -35,6 +35,7 @@ PLURALS = {kind: kind.lower() + "s" for kinds in KINDS.values() for kind in kind
     "NetworkPolicy": "networkpolicies"
 }
 NODES = ("node-a", "node-b")
+ARP = b"IP address HW type Flags HW address Mask Device\n"
 REQUIRED = "requiredDuringSchedulingIgnoredDuringExecution"
 SERVICE_NAME = "kubernetes.io/service-name"
 BY_PLURAL = {plural: kind for kind, plural in PLURALS.items()}
@@ -65,6 +66,8 @@ class Faults:
     """Pods, by the start of their names, that can't be created."""
     keeps: set[tuple[str, str]] = field(default_factory=set)
     """Kinds and namespaces in which nothing can be deleted."""
+    cut_off: set[str] = field(default_factory=set)
+    """Pods, by the start of their names, whose neighbours don't answer."""
     dead: set[str] = field(default_factory=set)
     """Pods, by the start of their names, that say nothing to a port-forward."""
     logged: Callable[[str], str] = lambda log: log
@@ -350,6 +353,9 @@ class SimulatedExec:
 
     def _run(self) -> bytes:
         name = self._pod["metadata"]["name"]
+        if self._argv == ["cat", "/proc/net/arp"]:
+            answered = not name.startswith(tuple(self._api.faults.cut_off))
+            return ARP + (b"10.101.0.1 0x1 0x2 02:00:00:00:00:01 * eth0\n" if answered else b"")
         if self._argv[0] == "cat":
             return b"search default.svc.cluster.local svc.cluster.local cluster.local\nnameserver 10.102.0.10\n"
         if self._argv[0] == "sh":

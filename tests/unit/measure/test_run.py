@@ -388,6 +388,16 @@ def test_policies_that_are_there_are_measured_as_they_are(topology: Topology) ->
     assert {key: api.objects[key] for key in states} == states
 
 
+def test_who_may_dial_nothing_must_be_answered_by_a_neighbour(topology: Topology) -> None:
+    """Nothing else shows, below all policies, that its packets leave it."""
+    assessment, _, _ = run(Faults(cut_off={"twin-payment-"}), topology)
+    links = assessment.sweeps[Phase.ENFORCED].links
+    allowed = {flow.source.id for flow in assessment.flows if flow.expectation is Expectation.ALLOW}
+    assert set(links) == {flow.source.id for flow in assessment.flows} - allowed
+    assert links["payment.sock-shop"] == "no neighbour has answered it"
+    assert not links["user-db.sock-shop"]
+
+
 def test_an_application_that_isnt_there_cant_be_measured_as_it_is(topology: Topology) -> None:
     cluster, api = simulated()
     before = by_kind(api)

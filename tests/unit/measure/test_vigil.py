@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from lateral.canary.rounds import Pair
 from lateral.canary.vigil import Vigil
 from lateral.model import Outcome, Sample
-from lateral.probe import Dial
+
+if TYPE_CHECKING:
+    from lateral.probe import Dial
 
 SHUT, OPEN = 8080, 8081
 PAIR = Pair("client-0", "10.0.0.1", "node-a")

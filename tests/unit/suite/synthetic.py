@@ -114,7 +114,8 @@ def sweep(flows: Sequence[Flow], phase: Phase, outcome: Callable[[Flow, Phase], 
         observations[flow.id] = Observation(flow.id, phase, samples, "2025-01-01T00:00:00Z")
     pulses = {flow.target.id: Pulse(alive=True) for flow in flows}
     endpoints = {f"{flow.target.name}.{flow.target.namespace}": "" for flow in flows}
-    return Reachability(phase, observations, pods(names(flows)), 1.0, pulses, endpoints)
+    links = {flow.source.id: "" for flow in flows}
+    return Reachability(phase, observations, pods(names(flows)), 1.0, pulses, endpoints, links)
 
 
 STEPS = ("catalogue", "login", "empty-cart", "fill-cart", "show-cart", "order", "list-orders", "shipment")

@@ -32,7 +32,7 @@ from lateral.model import (
 from lateral.verdict import duration, judge, untestable
 
 from . import synthetic
-from .synthetic import CONTROL, DENIED, FLOWS, IGNORED, IN_FORCE, INTENDED, USER_DB, assess, sample
+from .synthetic import CONTROL, DENIED, FLOWS, IGNORED, IN_FORCE, INTENDED, ROGUE, USER_DB, assess, sample
 
 BASELINE, ENFORCED, RESTORED = Phase
 
@@ -606,11 +606,18 @@ def test_without_a_baseline_nothing_is_called_broken() -> None:
     assert finding.reason == "DROPPED by ClusterIP and pod IP under the policies"
 
 
-def test_controls_only_needs_a_source_that_may_dial_something() -> None:
+@pytest.mark.parametrize(
+    ("links", "verdict"),
+    [({ROGUE.id: ""}, Verdict.CONTAINED), ({ROGUE.id: "no neighbour"}, Verdict.UNPROVEN), ({}, Verdict.UNPROVEN)],
+    ids=["carries packets", "carries none", "not asked"],
+)
+def test_controls_only_needs_a_source_that_could_dial(links: dict[str, str], verdict: Verdict) -> None:
     """Where a source may dial nothing, and there is no time without policies, its network may as well be dead."""
-    finding = verdict_of(DENIED, live(DENIED, INTENDED))
-    assert finding.verdict is Verdict.UNPROVEN
-    assert finding.reason.startswith("rogue.default may dial nothing")
+    flows = (DENIED, INTENDED)
+    swept = dataclasses.replace(synthetic.sweep(flows, ENFORCED), links=links)
+    finding = verdict_of(DENIED, live(*flows, sweeps={ENFORCED: swept}))
+    assert finding.verdict is verdict
+    assert (finding.verdict is Verdict.CONTAINED) or finding.reason.startswith("rogue.default may dial nothing")
 
 
 @pytest.mark.parametrize(
