@@ -5,7 +5,8 @@ from __future__ import annotations
 import copy
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -639,6 +640,29 @@ def test_everything_tells_its_run_and_when_that_began(topology: Topology) -> Non
     assert begun is not None
     assert datetime.fromisoformat(begun) <= datetime.fromisoformat(assessment.started_at)
     assert {one.partition(" ")[0] for one in seen} >= {"Namespace", "Pod", "ReplicaSet", "Deployment", "Lease"}
+
+
+@pytest.mark.parametrize(
+    ("error", "together", "cut"),
+    [(ClusterError, False, False), (ClusterError, True, True), (KeyboardInterrupt, False, True)],
+    ids=["a part fails", "the whole fails", "an interrupt"],
+)
+def test_what_goes_on_beside_a_part_that_fails_is_left_alone(
+    error: type[BaseException], together: bool, cut: bool
+) -> None:
+    """New pods that a quota refuses must not end the sweep beside them; an interrupt ends everything."""
+    cluster, api = simulated()
+    refusals: list[str] = []
+
+    @contextmanager
+    def refusing(why: str) -> Iterator[None]:
+        refusals.append(why)
+        yield
+
+    api.refusing = refusing  # type: ignore[method-assign]
+    with pytest.raises(error), cluster.workers(1, together=together):
+        raise error
+    assert bool(refusals) == cut
 
 
 def pod(namespace: str, name: str, labels: dict[str, str] | None = None) -> dict[str, object]:
