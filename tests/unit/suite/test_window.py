@@ -115,6 +115,11 @@ def test_a_refusal_that_looks_as_the_canarys_denies() -> None:
             seen(*CLOSED, control=[sample(Outcome.DROPPED, at=0.0)]), "could dial nothing", id="no control was open"
         ),
         pytest.param(
+            seen(*CLOSED, control=[sample(Outcome.OPEN, at=0.0), *CLOSED[1:]]),
+            "could dial nothing reliably",
+            id="a control that was open once",
+        ),
+        pytest.param(
             seen(*CLOSED, control=[sample(Outcome.OPEN, at=1.0)]),
             "able to dial from 1.0 s on, and user-db.sock-shop:27017/TCP was dialled only 1 times since",
             id="too few dials once it could",
@@ -145,3 +150,25 @@ def test_a_source_that_may_dial_nothing_needs_no_control() -> None:
     """Its new pod is shown to be able to dial once the policies are gone."""
     flows = (DENIED, INTENDED)
     assert window(assess(flows, newcomers=kept_out(flows))).verdict is Verdict.CONTAINED
+
+
+def test_an_allowed_window_needs_the_other_paths_to_be_denied() -> None:
+    """What a new pod may reach for a moment says nothing of an address that it perhaps never could reach."""
+    other = "10.101.0.10:27017"
+    shut = [replace(one, address=other) for one in CLOSED]
+    opened = [sample(Outcome.OPEN, at=0.0), sample(Outcome.DROPPED, at=0.5), sample(Outcome.DROPPED, at=1.5)]
+    both = (*opened, *shut)
+
+    def told(*after: Sample, samples: Sequence[Sample] = both) -> Window:
+        assessment = seen(*samples, allowed=1.0)
+        restored = {DENIED.id: Observation(DENIED.id, Phase.RESTORED, after, "2025-01-01T00:00:00Z")}
+        new = replace(assessment.newcomers[ROGUE.id], restored=restored)
+        return window(replace(assessment, newcomers={ROGUE.id: new}))
+
+    works, dead = sample(Outcome.OPEN), sample(Outcome.DROPPED, address=other)
+    assert told(works, replace(works, address=other)).verdict is Verdict.CONTAINED
+    assert told(works, dead).verdict is Verdict.UNPROVEN
+    refused = [replace(one, outcome=Outcome.REFUSED, detail="ECONNREFUSED") for one in shut]
+    found = told(works, replace(works, address=other), samples=(*opened, *refused))
+    assert found.verdict is Verdict.UNPROVEN
+    assert "no deny by itself" in found.reason
