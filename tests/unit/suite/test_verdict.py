@@ -604,3 +604,51 @@ def test_without_a_baseline_nothing_is_called_broken() -> None:
     finding = verdict_of(INTENDED, live(odd={INTENDED.id: {ENFORCED: Outcome.DROPPED}}))
     assert finding.verdict is Verdict.UNPROVEN
     assert finding.reason == "DROPPED by ClusterIP and pod IP under the policies"
+
+
+@pytest.mark.parametrize(
+    ("protocol", "pulse", "verdict"),
+    [
+        (Protocol.TCP, Pulse(alive=True), Verdict.CONTAINED),
+        (Protocol.TCP, Pulse(alive=False, detail="x"), Verdict.UNPROVEN),
+        (Protocol.UDP, Pulse(alive=True), Verdict.UNPROVEN),
+    ],
+)
+def test_each_pod_of_a_target_must_be_alive(protocol: Protocol, pulse: Pulse, verdict: Verdict) -> None:
+    """One pod that answers says nothing of another that answered nobody: its silence may be its own."""
+    target = dataclasses.replace(USER_DB, service=None, protocol=protocol)
+    denied, intended = (dataclasses.replace(flow, target=target) for flow in (DENIED, INTENDED))
+    flows, pods = (denied, intended, CONTROL), ("10.101.0.1:1", "10.101.0.2:1")
+
+    def swept(phase: Phase) -> Reachability:
+        whole = synthetic.sweep(flows, phase)
+        closed = sample(Outcome.DROPPED if phase is ENFORCED else Outcome.OPEN)
+        works = sample(Outcome.OPEN)
+        told = {denied.id: (closed, closed), intended.id: (works, closed)}
+        found = {
+            flow: dataclasses.replace(
+                whole.observations[flow],
+                samples=tuple(dataclasses.replace(one, address=at) for one, at in zip(pair, pods, strict=True))
+                * synthetic.DIALS,
+            )
+            for flow, pair in told.items()
+        }
+        return dataclasses.replace(whole, observations={**whole.observations, **found}, pulses={target.id: pulse})
+
+    assert verdict_of(denied, assess(flows, sweeps={phase: swept(phase) for phase in Phase})).verdict is verdict
+
+
+@pytest.mark.parametrize("proof", Proof)
+def test_a_pod_that_nobody_dialled_is_not_contained(proof: Proof) -> None:
+    """Only ready pods are dialled, and one that isn't may be reached all the same."""
+    whole = {phase: synthetic.sweep(FLOWS, phase) for phase in proof.phases}
+    unready = dataclasses.replace(synthetic.pods(["x"], ready=False)["x"][0], name="user-db-1")
+    name = f"{USER_DB.name}.{USER_DB.namespace}"
+    sweeps = {
+        phase: dataclasses.replace(one, pods={**one.pods, name: (*one.pods[name], unready)})
+        for phase, one in whole.items()
+    }
+    finding = verdict_of(DENIED, assess(sweeps=sweeps, proof=proof))
+    assert finding.verdict is Verdict.UNPROVEN
+    assert finding.reason == f"pod user-db-1 of {USER_DB.id} wasn't ready, and so wasn't dialled"
+    assert verdict_of(INTENDED, assess(sweeps=sweeps, proof=proof)).verdict is Verdict.PRESERVED
