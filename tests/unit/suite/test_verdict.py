@@ -652,3 +652,13 @@ def test_a_pod_that_nobody_dialled_is_not_contained(proof: Proof) -> None:
     assert finding.verdict is Verdict.UNPROVEN
     assert finding.reason == f"pod user-db-1 of {USER_DB.id} wasn't ready, and so wasn't dialled"
     assert verdict_of(INTENDED, assess(sweeps=sweeps, proof=proof)).verdict is Verdict.PRESERVED
+
+
+def test_without_policies_nothing_is_theirs() -> None:
+    """Where none were applied, what closed for a while was neither contained nor disrupted by them."""
+    shut = {INTENDED.id: {ENFORCED: Outcome.DROPPED}}
+    assessment = assess(policies="none", odd=shut)
+    for flow in (DENIED, INTENDED):
+        finding = verdict_of(flow, assessment)
+        assert finding.verdict is Verdict.UNPROVEN
+        assert finding.reason.startswith("DROPPED by ClusterIP and pod IP, though no policies were applied")
