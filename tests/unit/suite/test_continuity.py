@@ -88,3 +88,23 @@ def test_pods_that_were_never_ready() -> None:
     journeys = {phase: journey(phase, ready=False) for phase in Phase}
     verdict, reason = judge_pods(assess(journeys=journeys))
     assert (verdict, reason) == (Verdict.UNPROVEN, "not ready before the policies: carts, user")
+
+
+def test_pods_where_policies_are_ignored() -> None:
+    """Pods that stay as they are under policies that aren't in force show nothing."""
+    assert judge_pods(assess(enforcement=IGNORED)) == (
+        Verdict.UNPROVEN,
+        "the same throughout, but no policy was shown to be in force: the canary was still open after 30 s",
+    )
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [pytest.param({"enforcement": IGNORED}, id="ignored"), pytest.param({"policies": "none"}, id="none applied")],
+)
+def test_what_no_policy_did_is_not_disrupted(changes: Mapping[str, Any]) -> None:
+    """A shop that breaks where no policy is in force breaks by itself."""
+    failed = {phase: journey(phase, broken(ENFORCED).get(phase)) for phase in Phase}
+    assert judge_step(assess(journeys=failed, **changes), "login")[0] is Verdict.UNPROVEN
+    restarted = WELL | {ENFORCED: journey(ENFORCED, restarts=1)}
+    assert judge_pods(assess(journeys=restarted, **changes))[0] is Verdict.UNPROVEN

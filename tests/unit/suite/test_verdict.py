@@ -650,3 +650,29 @@ def test_each_pod_of_a_target_must_be_alive(protocol: Protocol, pulse: Pulse, ve
         return dataclasses.replace(whole, observations={**whole.observations, **found}, pulses={target.id: pulse})
 
     assert verdict_of(denied, assess(flows, sweeps={phase: swept(phase) for phase in Phase})).verdict is verdict
+
+
+@pytest.mark.parametrize("proof", Proof)
+def test_a_pod_that_nobody_dialled_is_not_contained(proof: Proof) -> None:
+    """Only ready pods are dialled, and one that isn't may be reached all the same."""
+    whole = {phase: synthetic.sweep(FLOWS, phase) for phase in proof.phases}
+    unready = dataclasses.replace(synthetic.pods(["x"], ready=False)["x"][0], name="user-db-1")
+    name = f"{USER_DB.name}.{USER_DB.namespace}"
+    sweeps = {
+        phase: dataclasses.replace(one, pods={**one.pods, name: (*one.pods[name], unready)})
+        for phase, one in whole.items()
+    }
+    finding = verdict_of(DENIED, assess(sweeps=sweeps, proof=proof))
+    assert finding.verdict is Verdict.UNPROVEN
+    assert finding.reason == f"pod user-db-1 of {USER_DB.id} wasn't ready, and so wasn't dialled"
+    assert verdict_of(INTENDED, assess(sweeps=sweeps, proof=proof)).verdict is Verdict.PRESERVED
+
+
+def test_without_policies_nothing_is_theirs() -> None:
+    """Where none were applied, what closed for a while was neither contained nor disrupted by them."""
+    shut = {INTENDED.id: {ENFORCED: Outcome.DROPPED}}
+    assessment = assess(policies="none", odd=shut)
+    for flow in (DENIED, INTENDED):
+        finding = verdict_of(flow, assessment)
+        assert finding.verdict is Verdict.UNPROVEN
+        assert finding.reason.startswith("DROPPED by ClusterIP and pod IP, though no policies were applied")
