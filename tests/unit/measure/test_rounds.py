@@ -47,3 +47,15 @@ def test_a_node_that_enforces_nothing_is_told_of() -> None:
     assert not row.diagnosis()
     row.add([look(HERE, 0.0), look(HERE, 0.1)])
     assert row.diagnosis() == "node b enforces no policy, while a does"
+
+
+def test_a_look_that_told_nothing_accuses_nobody() -> None:
+    """A probe that stalled makes the row begin anew, and no node one that leaks or enforces."""
+    row = Row([1])
+    row.add([look(HERE, 0.0), look(HERE, 0.1), look(HERE, 0.2, Outcome.INCONCLUSIVE), look(HERE, 0.3)])
+    assert row.shown() is None
+    row.add([look(THERE, 0.0, Outcome.OPEN)])
+    assert row.diagnosis() == "node b enforces no policy, while a does"
+    blind = Row([1])
+    blind.add([look(THERE, 0.0, Outcome.OPEN), look(HERE, 0.0, Outcome.INCONCLUSIVE)])
+    assert not blind.diagnosis()

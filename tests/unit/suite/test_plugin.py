@@ -397,6 +397,17 @@ SKIPPING = """
 """
 
 
+def test_a_pass_that_must_be_a_failure_fails(suite: pytest.Pytester) -> None:
+    """Who marks what is known to be open as failing, strictly, is told when it no longer is."""
+    strict = SKIPPING.replace("{mark}", "xfail").replace("reason=", "strict=True, reason=")
+    suite.makeconftest(CONFTEST.replace("{arguments}", "") + strict)
+    result = suite.runpytest("-m", "lateral", "--lateral-policies", "none", "-k", ROGUE)
+    assert result.ret == 1
+    failure = cases(suite)[ENFORCED_CASE].find("failure")
+    assert failure is not None
+    assert "XPASS(strict)" in failure.get("message", "")
+
+
 @pytest.mark.parametrize("mark", ["skip", "xfail"])
 @pytest.mark.parametrize(("outcome", "status"), [("DROPPED", 10), ("OPEN", 1)])
 def test_a_skip_is_no_pass(suite: pytest.Pytester, mark: str, outcome: str, status: int) -> None:
