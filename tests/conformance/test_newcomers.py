@@ -7,7 +7,8 @@ from collections.abc import Mapping
 import pytest
 
 from lateral.errors import UnprovenError
-from lateral.model import Assessment, Finding, Phase, Verdict
+from lateral.model import Assessment, Finding, Phase, Proof, Verdict
+from lateral.plugin.existing import is_live
 from lateral.plugin.options import topology
 from lateral.window import Window, judge_window, newcomers
 
@@ -18,7 +19,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """An item an attacker."""
     if "newcomer" in metafunc.fixturenames:
         measured = topology(metafunc.config)
-        metafunc.parametrize("newcomer", newcomers(measured.attackers, measured.flows()))
+        proof = Proof.CONTROLS if is_live(metafunc.config) else Proof.RESTORED
+        metafunc.parametrize("newcomer", newcomers(measured.attackers, measured.flows(), proof))
 
 
 @pytest.fixture

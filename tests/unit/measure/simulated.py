@@ -9,6 +9,7 @@ import copy
 import json
 import socket
 import threading
+import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -66,6 +67,8 @@ class Faults:
     """Pods, by the start of their names, that can't be created."""
     keeps: set[tuple[str, str]] = field(default_factory=set)
     """Kinds and namespaces in which nothing can be deleted."""
+    late: dict[str, float] = field(default_factory=dict)
+    """For how long policies don't concern the pods whose names begin so (seconds)."""
     cut_off: set[str] = field(default_factory=set)
     """Pods, by the start of their names, whose neighbours don't answer."""
     dead: set[str] = field(default_factory=set)
@@ -88,6 +91,8 @@ class SimulatedApi:
         self.shop = SimulatedShop()
         self.streams: list[tuple[str, bool]] = []
         """Pods that a stream was opened to, and whether there were policies then."""
+        self.applied_at = 0.0
+        """When the application's policies came."""
         self.threads: set[tuple[str, str]] = set()
         """Pods in which something was run, and the threads that waited for it."""
         self.tunnels: list[str] = []
@@ -236,6 +241,8 @@ class SimulatedApi:
         kind, namespace = document["kind"], metadata.get("namespace", "")
         number = next(self._numbers)
         metadata["uid"] = f"uid-{number}"
+        if kind == "NetworkPolicy" and namespace == "sock-shop":
+            self.applied_at = time.monotonic()
         metadata.setdefault("resourceVersion", str(number))
         if kind != "Namespace" and ("Namespace", "", namespace) not in self.objects:
             raise ApiError(f"namespace {namespace} not found", 404)
@@ -292,6 +299,13 @@ class SimulatedApi:
         if self.faults.ignores_policies or not any(kind == "NetworkPolicy" for kind, _, _ in self.objects.copy()):
             return True
         behind = [pod for pod in self._behind(address) if pod is not source]
+        age = time.monotonic() - self.applied_at
+        if any(
+            age < late and pod["metadata"]["name"].startswith(one)
+            for one, late in self.faults.late.items()
+            for pod in behind
+        ):
+            return True
         return all(
             pod["spec"]["nodeName"] in self.faults.ignoring or self._ingress(source, pod, port) for pod in behind
         )

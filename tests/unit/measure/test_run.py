@@ -28,6 +28,7 @@ from lateral.window import judge_window
 from .simulated import Faults, SimulatedApi, by_kind, simulated
 
 if TYPE_CHECKING:
+    from lateral.cluster import Cluster
     from lateral.topology import Topology
 
 DENY_ALL = PolicySet(
@@ -365,13 +366,19 @@ def test_a_policy_that_the_cluster_refuses_is_told_before_anything_is_deployed(t
     assert (told, api.deleted) == ([], [])
 
 
-def test_policies_that_are_there_are_measured_as_they_are(topology: Topology) -> None:
-    """An application that is there is looked at only: nothing of it is created, used, changed or removed."""
-    cluster, api = simulated()
+def there(topology: Topology, faults: Faults | None = None) -> tuple[Cluster, SimulatedApi]:
+    """A cluster in which somebody has deployed the application and its policies."""
+    cluster, api = simulated(faults)
     theirs = [*application.documents(topology, Run("theirs")), *DENY_ALL.documents]
     for document in theirs:
         document["metadata"].pop("labels", None)
     cluster.apply(theirs)
+    return cluster, api
+
+
+def test_policies_that_are_there_are_measured_as_they_are(topology: Topology) -> None:
+    """An application that is there is looked at only: nothing of it is created, used, changed or removed."""
+    cluster, api = there(topology)
     before, states = by_kind(api), copy.deepcopy(api.objects)
     said: list[str] = []
     assessment = measure(cluster, topology, LIVE, progress=said.append, settle=0.3, existing=True)
@@ -391,7 +398,8 @@ def test_policies_that_are_there_are_measured_as_they_are(topology: Topology) ->
 
 def test_who_may_dial_nothing_must_be_answered_by_a_neighbour(topology: Topology) -> None:
     """Nothing else shows, below all policies, that its packets leave it."""
-    assessment, _, _ = run(Faults(cut_off={"twin-payment-"}), topology)
+    cluster, _ = there(topology, Faults(cut_off={"twin-payment-"}))
+    assessment = measure(cluster, topology, LIVE, progress=lambda _: None, settle=0.3, existing=True)
     links = assessment.sweeps[Phase.ENFORCED].links
     allowed = {flow.source.id for flow in assessment.flows if flow.expectation is Expectation.ALLOW}
     assert set(links) == {flow.source.id for flow in assessment.flows} - allowed
@@ -735,6 +743,19 @@ def test_every_dial_of_a_pod_tells_whether_it_crossed_nodes(topology: Topology) 
         [source] = swept.pods[flow.source.id]
         for one in swept.observations[flow.id].samples:
             assert one.crosses == (None if one.via is Via.SERVICE else nodes[one.address] != source.node)
+
+
+@pytest.mark.parametrize(("settle", "verdict"), [(9.0, Verdict.CONTAINED), (0.3, Verdict.EXPOSED)])
+def test_a_path_may_take_as_long_as_policies_may_settle(topology: Topology, settle: float, verdict: Verdict) -> None:
+    """Policies reach some paths later than the canaries: that is told as delay, and no longer than is allowed."""
+    cluster, _ = simulated(Faults(late={"user-db-": 4.0}))
+    assessment = measure(cluster, topology, DENY_ALL, progress=lambda _: None, settle=settle)
+    found = {finding.flow.id: finding for finding in judge(assessment)}
+    slow = found["rogue.default-to-user-db.sock-shop:27017/TCP"]
+    assert slow.verdict is verdict
+    if verdict is Verdict.CONTAINED:
+        assert 2.0 < slow.delay < 6.0
+        assert "on this path after" in slow.reason
 
 
 @pytest.mark.parametrize(("concurrency", "fewest", "most"), [(1, 1, 1), (24, 4, 24)])

@@ -676,3 +676,14 @@ def test_without_policies_nothing_is_theirs() -> None:
         finding = verdict_of(flow, assessment)
         assert finding.verdict is Verdict.UNPROVEN
         assert finding.reason.startswith("DROPPED by ClusterIP and pod IP, though no policies were applied")
+
+
+def test_what_somebody_changed_meanwhile_is_nobodys_verdict() -> None:
+    """What is open because a policy was removed, or cut because one was added, isn't the measured policies' doing."""
+    changed = "NetworkPolicy user-db was removed while the sweep ran"
+    disturbed = dataclasses.replace(IN_FORCE, proven=False, detail=changed, disturbed=True)
+    shut = {DENIED.id: {ENFORCED: Outcome.OPEN}, INTENDED.id: {ENFORCED: Outcome.DROPPED}}
+    for flow in (DENIED, INTENDED):
+        finding = verdict_of(flow, assess(odd=shut, enforcement=disturbed))
+        assert finding.verdict is Verdict.UNPROVEN
+        assert changed in finding.reason

@@ -7,11 +7,11 @@ from dataclasses import replace
 
 import pytest
 
-from lateral.model import Assessment, Enforcement, Observation, Outcome, Phase, Sample, Verdict
+from lateral.model import Assessment, Enforcement, Observation, Outcome, Phase, Proof, Sample, Verdict
 from lateral.verdict import judge
-from lateral.window import Window, judge_window
+from lateral.window import Window, judge_window, newcomers
 
-from .synthetic import CONTROL, DENIED, IN_FORCE, INTENDED, REJECTING, ROGUE, assess, kept_out, newcomer, sample
+from .synthetic import CONTROL, DENIED, FLOWS, IN_FORCE, INTENDED, REJECTING, ROGUE, assess, kept_out, newcomer, sample
 
 
 def window(assessment: Assessment) -> Window:
@@ -172,3 +172,13 @@ def test_an_allowed_window_needs_the_other_paths_to_be_denied() -> None:
     found = told(works, replace(works, address=other), samples=(*opened, *refused))
     assert found.verdict is Verdict.UNPROVEN
     assert "no deny by itself" in found.reason
+
+
+def test_without_a_time_without_policies_a_source_that_may_dial_nothing_isnt_judged() -> None:
+    """Nothing would show that its new pod could have dialled, so nothing is claimed of it."""
+    flows = (DENIED, INTENDED)
+    assert newcomers([ROGUE], flows) == (ROGUE.id,)
+    assert newcomers([ROGUE], flows, Proof.CONTROLS) == ()
+    assert newcomers([ROGUE], FLOWS, Proof.CONTROLS) == (ROGUE.id,)
+    live = assess(flows, newcomers=kept_out(flows), proof=Proof.CONTROLS, policies="live")
+    assert window(live).verdict is Verdict.UNPROVEN
