@@ -85,7 +85,7 @@ class Paper:
         basics = {
             ("", "Namespace"): [named("default"), named("kube-system")],
             ("", "Node"): [node("a"), node("b")],
-            ("apps", "DaemonSet"): [daemonset("calico-node", "docker.io/calico/node:v3.29.1")],
+            ("apps", "DaemonSet"): [daemonset("calico-node", "registry.example/calico/node:v3.29.1")],
         }
         self.objects = {**basics, **self.objects}
 

@@ -90,7 +90,7 @@ def test_what_may_not_be_read_is_never_fine(resource: str) -> None:
     """Whatever preflight alone has to read: where it mustn't, something remains unknown, and that is told."""
     paper = Paper(groups=tuple(GROUPS), forbidden={resource})
     if resource == "configmaps":
-        paper.objects["apps", "DaemonSet"] = [daemonset("cilium", "quay.io/cilium/cilium:v1.17.0")]
+        paper.objects["apps", "DaemonSet"] = [daemonset("cilium", "registry.example/cilium/cilium:v1.17.0")]
     paper.objects["", "Namespace"] = there()
     found = odd(checked(paper, existing=True))
     assert {level for level, _ in found} == {"warning"}

@@ -10,11 +10,11 @@ from .paper import GROUPS, Paper, checked, daemonset, named
 from .test_checks import odd
 
 AGENT = "--enable-network-policy=true"
-CILIUM = daemonset("cilium", "quay.io/cilium/cilium:v1.16.1@sha256:00", container="cilium-agent")
+CILIUM = daemonset("cilium", "registry.example/cilium/cilium:v1.16.1@sha256:00", container="cilium-agent")
 
 
 def kindnet(tag: str) -> dict[str, Any]:
-    return daemonset("kindnet", f"docker.io/kindest/kindnetd:{tag}", container="kindnet-cni")
+    return daemonset("kindnet", f"registry.example/kindest/kindnetd:{tag}", container="kindnet-cni")
 
 
 def engine(paper: Paper) -> tuple[str, str]:
