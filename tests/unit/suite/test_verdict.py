@@ -315,6 +315,14 @@ def test_what_no_policy_did_is_not_disrupted() -> None:
     assert verdict_of(INTENDED, assess(sweeps=once, enforcement=unshown)).verdict is Verdict.UNPROVEN
 
 
+def test_a_reply_that_is_missing_once_is_no_policys_doing() -> None:
+    """It connected: the application was slow, and that is neither working nor broken by the policies."""
+    samples = [*[sample(Outcome.OPEN, via) for via in Via] * 3, sample(Outcome.OPEN, replied=False)]
+    finding = verdict_of(INTENDED, assess(sweeps=seen(INTENDED, ENFORCED, *samples)))
+    assert finding.verdict is Verdict.UNPROVEN
+    assert "no reply by pod IP in 4 of 28 dials under the policies, though it connected" in finding.reason
+
+
 def test_allowed_needs_a_reply() -> None:
     """A legitimate flow that connects but gets no answer under the policies is disrupted; before them, untestable."""
     silent = (sample(Outcome.OPEN, Via.SERVICE), sample(Outcome.OPEN, Via.POD, replied=False))
