@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import pytest
 
 from lateral.errors import UnprovenError
-from lateral.model import Assessment, Finding, Loot, Phase, Verdict
+from lateral.model import Assessment, Finding, Loot, Outcome, Phase, Verdict
 from lateral.reports.explanation import headline
 from lateral.reports.summary import INTENDED_LEAK, is_intended, taken
 
@@ -69,11 +69,19 @@ def test_rogue_reads_nothing(under: Sequence[Loot]) -> None:
         pytest.fail(f"EXPOSED loot: under the policies {_told(taken_still)}", pytrace=False)
 
 
-@pytest.mark.lateral(phase=Phase.ENFORCED)
-def test_cards_by_the_entry_point(lateral_assessment: Assessment, request: pytest.FixtureRequest) -> None:
-    """What the public entry point serves to anyone is on record; no policy on addresses and ports can close it."""
+@pytest.fixture
+def served(lateral_assessment: Assessment) -> Sequence[Loot]:
+    """What rogues took by the public entry point under the policies; what can't be told is an error."""
     loot = _of(lateral_assessment, Phase.ENFORCED, intended=True)
-    leaks = [one for one in loot if one.reached and one.cards]
-    warning = f"warning: {_told(leaks)}: {INTENDED_LEAK}" if leaks else _told(loot) or "never tried"
+    if not loot or any(one.outcome is Outcome.INCONCLUSIVE for one in loot):
+        raise UnprovenError(f"UNPROVEN loot by the entry point: {_told(loot) or 'never tried'}")
+    return loot
+
+
+@pytest.mark.lateral(phase=Phase.ENFORCED)
+def test_cards_by_the_entry_point(served: Sequence[Loot], request: pytest.FixtureRequest) -> None:
+    """What the public entry point serves to anyone is on record; no policy on addresses and ports can close it."""
+    leaks = [one for one in served if one.reached and one.cards]
+    warning = f"warning: {_told(leaks)}: {INTENDED_LEAK}" if leaks else _told(served)
     request.node.add_report_section("call", "lateral", warning)
     request.node.user_properties.append(("lateral.loot", warning))

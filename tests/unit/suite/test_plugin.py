@@ -553,6 +553,17 @@ def test_loot_that_is_refused_as_its_path_is(suite: pytest.Pytester) -> None:
     assert suite.runpytest("-m", "lateral", "-k", "rogue_reads_nothing").ret == 0
 
 
+@pytest.mark.parametrize("loot", ["()", "(replace(LOOT[3], outcome=Outcome.INCONCLUSIVE),)"])
+def test_an_entry_point_of_which_nothing_is_known_is_an_error(suite: pytest.Pytester, loot: str) -> None:
+    """To be on record takes something that was tried."""
+    suite.makeconftest(
+        CONFTEST.replace("loot=LOOT, {arguments}", f"loot={loot}").replace(
+            "import pytest\n", "import pytest\n    from dataclasses import replace\n", 1
+        )
+    )
+    assert suite.runpytest("-m", "lateral", "-k", "entry_point").ret == 10
+
+
 def test_entry_point_is_on_record(suite: pytest.Pytester) -> None:
     """Cards read through the public entry point pass, with a warning in the report."""
     assert run(suite, selected="entry_point").ret == 0
