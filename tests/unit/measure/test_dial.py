@@ -258,3 +258,15 @@ echo >>"$0.calls"
     assert [sample.outcome for sample in samples] == outcomes
     assert len(api.commands) == 2
     assert b"".join(api.heard).decode().count(f"{LOOPBACK} {listener['http']} tcp") == 1
+
+
+def test_every_dial_comes_from_a_port_of_its_own(listener: dict[str, int]) -> None:
+    """What a kernel remembers of one connection must not carry another past the policies."""
+    cluster, api = local()
+    prober = Prober(cluster, connect_timeout=0.6, reply_timeout=0.4)
+    for _ in range(2):
+        prober.probe("default", "here", [dial(listener["http"], Speaks.HTTP)] * 20)
+    lines = (line.split() for line in b"".join(api.heard).decode().splitlines())
+    ports = [int(line[6]) for line in lines if len(line) == 9 and line[5] == "tcp"]
+    assert len(set(ports)) == len(ports) == 40
+    assert all(10_000 <= port <= 32_000 for port in ports)
