@@ -290,21 +290,21 @@ def quota(hard: dict[str, str], used: dict[str, str] | None = None, **spec: Any)
     ("paper", "said"),
     [
         (quota({"pods": "40"}), ""),
-        (quota({"pods": "40"}, {"pods": "30"}), "pods: 16 needed, 10 of 40 left"),
+        (quota({"pods": "40"}, {"pods": "30"}), "pods: 31 needed, 10 of 40 left"),
         (
             quota({"requests.memory": "1Gi"}, {"requests.memory": "1000Mi"}),
-            "requests.memory: 256Mi needed, 24Mi of 1Gi",
+            "requests.memory: 496Mi needed, 24Mi of 1Gi",
         ),
-        (quota({"memory": "1Gi", "requests.cpu": "1", "limits.memory": "2Gi", "limits.cpu": "8"}), ""),
-        (quota({"limits.cpu": "4"}), "limits.cpu: 8 needed, 4 of 4 left"),
-        (quota({"cpu": "100m"}), "cpu: 160m needed, 100m of 100m left"),
+        (quota({"memory": "1Gi", "requests.cpu": "1", "limits.memory": "4Gi", "limits.cpu": "16"}), ""),
+        (quota({"limits.cpu": "4"}), "limits.cpu: 15500m needed, 4 of 4 left"),
+        (quota({"cpu": "100m"}), "cpu: 310m needed, 100m of 100m left"),
         (quota({"pods": "0"}, scopes=["Terminating"]), ""),
-        (quota({"pods": "0"}, scopes=["NotTerminating"]), "pods: 16 needed, 0 of 0 left"),
+        (quota({"pods": "0"}, scopes=["NotTerminating"]), "pods: 31 needed, 0 of 0 left"),
         (quota({"services": "0"}), ""),
     ],
 )
 def test_quotas(paper: Paper, said: str) -> None:
-    """Beside an application that is there come fourteen twins, a rogue, and a new one."""
+    """Beside an application that is there come fourteen twins and a rogue on each of two nodes, and a new rogue."""
     found = odd(checked(paper, existing=True))
     if not said:
         assert not found

@@ -594,6 +594,7 @@ def test_entry_point_is_on_record(suite: pytest.Pytester) -> None:
         ),
         (["--lateral-registry", "https://r.example"], "*--lateral-registry: 'https://r.example': expected HOST*"),
         (["--lateral-concurrency", "0"], "*expected a number above 0, found '0'*"),
+        (["--lateral-footholds", "every"], "*expected a number above 0 or all, found 'every'*"),
         (["--lateral-lease-wait", "long"], "*expected a number of seconds, found 'long'*"),
     ],
 )
@@ -608,6 +609,7 @@ def test_bad_configuration(suite: pytest.Pytester, options: Sequence[str], messa
         "--lateral-window",
         "--lateral-lease-wait",
         "--lateral-concurrency",
+        "--lateral-footholds",
     }
     refused_by_pytest = bool(typed & set(options))
     assert (suite.path / "reports" / "junit.xml").exists() == (refused_by_pytest or "--lateral-reports" in options)
@@ -784,7 +786,9 @@ MEASURED = """
 
     BASELINE, ENFORCED, RESTORED = Phase
 
-    def measure(cluster, topology, policies, *, progress, settle, window, placement, guest, existing, concurrency):
+    def measure(
+        cluster, topology, policies, *, progress, settle, window, placement, guest, existing, concurrency, footholds
+    ):
         assert guest is None
         progress("measured at once")
         {trouble}
