@@ -403,11 +403,11 @@ def test_who_may_dial_nothing_must_be_answered_by_a_neighbour(topology: Topology
     swept = assessment.sweeps[Phase.ENFORCED]
     allowed = {flow.source.id for flow in assessment.flows if flow.expectation is Expectation.ALLOW}
     isolated = [flow for flow in assessment.flows if flow.source.id not in allowed]
-    dialled = {flow.id: {one.origin for one in swept.observations[flow.id].samples} for flow in isolated}
+    dialled = {flow.id: {one.foothold for one in swept.observations[flow.id].samples} for flow in isolated}
     assert set(swept.links) == set().union(*dialled.values())
     for flow in isolated:
         trouble = "no neighbour has answered it" if flow.source.id == "payment.sock-shop" else ""
-        assert {swept.links[origin] for origin in dialled[flow.id]} == {trouble}
+        assert {swept.links[foothold] for foothold in dialled[flow.id]} == {trouble}
 
 
 def test_an_application_that_isnt_there_cant_be_measured_as_it_is(topology: Topology) -> None:
@@ -744,7 +744,7 @@ def test_every_dial_of_a_pod_tells_whether_it_crossed_nodes(topology: Topology) 
         homes = {f"{pod.namespace}/{pod.name}": pod.node for pod in swept.pods[flow.source.id]}
         samples = swept.observations[flow.id].samples
         for one in samples:
-            assert one.crosses == (None if one.via is Via.SERVICE else nodes[one.address] != homes[one.origin])
+            assert one.crosses == (None if one.via is Via.SERVICE else nodes[one.address] != homes[one.foothold])
         assert {one.crosses for one in samples} >= {True, False}, flow.id
 
 

@@ -62,7 +62,7 @@ REJECTING = replace(IN_FORCE, nodes={NODE: NodeEnforcement(1.25, ((Outcome.REFUS
 IGNORED = Enforcement(proven=False, seconds=30.0, detail="the canary was still open after 30 s", ignored=True)
 
 
-ORIGIN = "any/pod"
+FOOTHOLD = "any/pod"
 """Who dials, unless told otherwise."""
 LATER = 2.0
 """Seconds after the policies: they are in force by then."""
@@ -76,14 +76,14 @@ def sample(
     address: str = "",
     detail: str = "",
     at: float = LATER,
-    origin: str = ORIGIN,
+    foothold: str = FOOTHOLD,
     crosses: bool | None = None,
 ) -> Sample:
     """A dial; an open one has a reply unless told otherwise."""
     replies = outcome is Outcome.OPEN if replied is None else replied
     default = "10.102.0.7:27017" if via is Via.SERVICE else "10.101.0.9:27017"
     told = detail or ("ECONNREFUSED" if outcome is Outcome.REFUSED else "")
-    return Sample(outcome, via, address or default, 2.5, replies, told, at, crosses, origin)
+    return Sample(outcome, via, address or default, 2.5, replies, told, at, crosses, foothold)
 
 
 DIALS = 4
@@ -118,7 +118,7 @@ def sweep(flows: Sequence[Flow], phase: Phase, outcome: Callable[[Flow, Phase], 
         observations[flow.id] = Observation(flow.id, phase, samples, "2025-01-01T00:00:00Z")
     pulses = {flow.target.id: Pulse(alive=True) for flow in flows}
     endpoints = {f"{flow.target.name}.{flow.target.namespace}": "" for flow in flows}
-    return Reachability(phase, observations, pods(names(flows)), 1.0, pulses, endpoints, {ORIGIN: ""})
+    return Reachability(phase, observations, pods(names(flows)), 1.0, pulses, endpoints, {FOOTHOLD: ""})
 
 
 STEPS = ("catalogue", "login", "empty-cart", "fill-cart", "show-cart", "order", "list-orders", "shipment")

@@ -34,16 +34,16 @@ def judged(denied: Mapping[str, Story], control: Mapping[str, Story]) -> Finding
     for phase, swept in assessment.sweeps.items():
         observations = dict(swept.observations)
         for flow, stories in ((DENIED, denied), (CONTROL, control)):
-            samples = tuple(one for origin, story in stories.items() for one in dials(origin, story[phase]))
+            samples = tuple(one for foothold, story in stories.items() for one in dials(foothold, story[phase]))
             observations[flow.id] = dataclasses.replace(observations[flow.id], samples=samples)
         sweeps[phase] = dataclasses.replace(swept, observations=observations)
     found = judge(dataclasses.replace(assessment, sweeps=sweeps))
     return next(finding for finding in found if finding.flow == DENIED)
 
 
-def dials(origin: str, outcomes: Sequence[Outcome]) -> list[Sample]:
+def dials(foothold: str, outcomes: Sequence[Outcome]) -> list[Sample]:
     return [
-        sample(outcome, origin=origin, crosses=origin == THERE, at=synthetic.LATER + number)
+        sample(outcome, foothold=foothold, crosses=foothold == THERE, at=synthetic.LATER + number)
         for number, outcome in enumerate(outcomes)
     ]
 
@@ -118,7 +118,7 @@ def test_each_pod_that_may_dial_nothing_must_have_a_network(trouble: str, verdic
     """Where there is no time without policies, each of them needs a sign of its own."""
     flows: tuple[Flow, ...] = (DENIED, INTENDED)
     swept = synthetic.sweep(flows, Phase.ENFORCED)
-    samples = tuple(one for origin in (HERE, THERE) for one in dials(origin, _CLOSED[Phase.ENFORCED]))
+    samples = tuple(one for foothold in (HERE, THERE) for one in dials(foothold, _CLOSED[Phase.ENFORCED]))
     observations = {
         **swept.observations,
         DENIED.id: dataclasses.replace(swept.observations[DENIED.id], samples=samples),

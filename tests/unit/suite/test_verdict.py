@@ -32,7 +32,7 @@ from lateral.model import (
 from lateral.verdict import duration, judge, untestable
 
 from . import synthetic
-from .synthetic import CONTROL, DENIED, FLOWS, IGNORED, IN_FORCE, INTENDED, ORIGIN, USER_DB, assess, sample
+from .synthetic import CONTROL, DENIED, FLOWS, FOOTHOLD, IGNORED, IN_FORCE, INTENDED, USER_DB, assess, sample
 
 BASELINE, ENFORCED, RESTORED = Phase
 
@@ -616,7 +616,7 @@ def test_without_a_baseline_nothing_is_called_broken() -> None:
 
 @pytest.mark.parametrize(
     ("links", "verdict"),
-    [({ORIGIN: ""}, Verdict.CONTAINED), ({ORIGIN: "no neighbour"}, Verdict.UNPROVEN), ({}, Verdict.UNPROVEN)],
+    [({FOOTHOLD: ""}, Verdict.CONTAINED), ({FOOTHOLD: "no neighbour"}, Verdict.UNPROVEN), ({}, Verdict.UNPROVEN)],
     ids=["carries packets", "carries none", "not asked"],
 )
 def test_controls_only_needs_a_source_that_could_dial(links: dict[str, str], verdict: Verdict) -> None:
