@@ -36,7 +36,6 @@ PLURALS = {kind: kind.lower() + "s" for kinds in KINDS.values() for kind in kind
     "NetworkPolicy": "networkpolicies"
 }
 NODES = ("node-a", "node-b")
-ARP = b"IP address HW type Flags HW address Mask Device\n"
 REQUIRED = "requiredDuringSchedulingIgnoredDuringExecution"
 SERVICE_NAME = "kubernetes.io/service-name"
 BY_PLURAL = {plural: kind for kind, plural in PLURALS.items()}
@@ -70,7 +69,7 @@ class Faults:
     late: dict[str, float] = field(default_factory=dict)
     """For how long policies don't concern the pods whose names begin so (seconds)."""
     cut_off: set[str] = field(default_factory=set)
-    """Pods, by the start of their names, whose neighbours don't answer."""
+    """Pods, by the start of their names, to which their nodes can't connect."""
     dead: set[str] = field(default_factory=set)
     """Pods, by the start of their names, that say nothing to a port-forward."""
     logged: Callable[[str], str] = lambda log: log
@@ -270,10 +269,20 @@ class SimulatedApi:
         terms = pod["spec"].get("affinity", {}).get("nodeAffinity", {}).get(REQUIRED, {}).get("nodeSelectorTerms", [])
         pod["spec"]["nodeName"] = terms[0]["matchFields"][0]["values"][0] if terms else NODES[number % len(NODES)]
         gated = "readinessGates" in pod["spec"]
+        reached = not pod["metadata"]["name"].startswith(tuple(self.faults.cut_off))
+        containers = [
+            {
+                "state": {"running": {}},
+                "started": reached or "startupProbe" not in one,
+                "ready": not gated,
+                "restartCount": 0,
+            }
+            for one in pod["spec"]["containers"]
+        ]
         pod["status"] = {
             "phase": "Running",
             "podIP": f"10.101.{number // 250}.{number % 250}",
-            "containerStatuses": [{"ready": True, "restartCount": 0} for _ in pod["spec"]["containers"]],
+            "containerStatuses": containers,
             "conditions": [{"type": "Ready", "status": "False" if gated else "True"}],
         }
 
@@ -367,9 +376,6 @@ class SimulatedExec:
 
     def _run(self) -> bytes:
         name = self._pod["metadata"]["name"]
-        if self._argv == ["cat", "/proc/net/arp"]:
-            answered = not name.startswith(tuple(self._api.faults.cut_off))
-            return ARP + (b"10.101.0.1 0x1 0x2 02:00:00:00:00:01 * eth0\n" if answered else b"")
         if self._argv[0] == "cat":
             return b"search default.svc.cluster.local svc.cluster.local cluster.local\nnameserver 10.102.0.10\n"
         if self._argv[0] == "sh":

@@ -1,50 +1,88 @@
-"""What a source's neighbours say of its network."""
+"""What the kubelet's probes say of a source's network."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
 import pytest
 
+from lateral import attacker
 from lateral.attacker import Foothold
-from lateral.cluster import ExecResult
+from lateral.errors import ClusterError
 from lateral.model import Source, SourceKind
 from lateral.reachability import link
+from lateral.resources import Run
+from lateral.topology import load
 
 SOURCE = Source("carts-db", "sock-shop", SourceKind.TWIN, {})
-HEADER = b"IP address       HW type     Flags       HW address            Mask     Device\n"
+ASKED = {"tcpSocket": {"port": 7219}}
+PROBES: dict[str, Any] = {"startupProbe": ASKED, "livenessProbe": ASKED}
+GET = {"httpGet": {"port": 15020}}
+
+
+def pod(uid: str = "1", started: bool | None = True, **probes: Any) -> dict[str, Any]:
+    statuses = [] if started is None else [{"name": "rogue", "started": started}]
+    return {
+        "metadata": {"name": "twin-carts-db", "namespace": "sock-shop", "uid": uid},
+        "spec": {"containers": [{"name": "rogue", **probes}]},
+        "status": {"containerStatuses": statuses},
+    }
 
 
 class Pods:
-    """Pods whose neighbours are as told."""
+    """One pod, as the API has it now; what it says may be an error."""
 
-    def __init__(self, rows: str) -> None:
-        self._rows = rows
+    def __init__(self, now: dict[str, Any] | ClusterError | None) -> None:
+        self._now = now
 
     @contextmanager
     def workers(self, count: int) -> Iterator[ThreadPoolExecutor]:
         with ThreadPoolExecutor(count) as pool:
             yield pool
 
-    def exec(self, namespace: str, pod: str, argv: Sequence[str]) -> Any:
-        assert (namespace, pod, argv) == ("sock-shop", "twin-carts-db", ["cat", "/proc/net/arp"])
-        return ExecResult(HEADER + self._rows.encode(), b"", "")
+    def get(self, version: str, kind: str, name: str, namespace: str) -> Any:
+        assert (version, kind, name, namespace) == ("v1", "Pod", "twin-carts-db", "sock-shop")
+        if isinstance(self._now, ClusterError):
+            raise self._now
+        return self._now
 
 
 @pytest.mark.parametrize(
-    ("rows", "works"),
+    ("now", "trouble"),
     [
-        pytest.param("10.0.0.1 0x1 0x2 02:00:00:00:00:01 * eth0\n", True, id="answered"),
-        pytest.param("10.0.0.1 0x1 0x0 00:00:00:00:00:00 * eth0\n", False, id="asked in vain"),
-        pytest.param("169.254.1.1 0x1 0x6 02:00:00:00:00:01 * eth0\n", False, id="put there by the network plugin"),
-        pytest.param("", False, id="none"),
+        pytest.param(pod(**PROBES), "", id="reached"),
+        pytest.param(pod(started=False, **PROBES), "has not connected", id="never reached, or no more"),
+        pytest.param(pod(started=None, **PROBES), "has not connected", id="not yet told"),
+        pytest.param(pod(), "changed the probes", id="started as whoever isn't asked"),
+        pytest.param(pod(startupProbe=GET, livenessProbe=ASKED), "changed the probes", id="asked a sidecar instead"),
+        pytest.param(pod(startupProbe=ASKED), "changed the probes", id="asked no more"),
+        pytest.param(pod(uid="2", **PROBES), "its pod is gone", id="another pod"),
+        pytest.param(None, "its pod is gone", id="no pod"),
+        pytest.param(ClusterError("refused (403)"), "can't be looked at: refused (403)", id="no answer"),
     ],
 )
-def test_a_neighbour_must_have_answered(rows: str, works: bool) -> None:
-    """An entry that nobody answered for shows nothing, also where a network plugin made it."""
-    pod = {"metadata": {"name": "twin-carts-db", "namespace": "sock-shop", "uid": "1"}, "spec": {}}
-    [trouble] = link.take(Pods(rows), [Foothold(SOURCE, pod)], 1).values()  # type: ignore[arg-type]
-    assert trouble == ("" if works else "no neighbour has answered it")
+def test_the_node_must_have_connected(now: dict[str, Any] | ClusterError | None, trouble: str) -> None:
+    """A container that is asked nothing has `started` as well, and shows nothing."""
+    [found] = link.take(Pods(now), [Foothold(SOURCE, pod())], 1).values()  # type: ignore[arg-type]
+    assert trouble in found
+    assert bool(trouble) is bool(found)
+
+
+def test_only_who_may_dial_nothing_is_asked() -> None:
+    """By its node alone: the port is none of the application's, and what says nothing of policies ends no pod."""
+    topology, run = load("sock-shop"), Run("1")
+    found = {}
+    for one in attacker.documents(topology, run, asked=True):
+        spec = one["spec"]["template"]["spec"] if one["kind"] == "ReplicaSet" else one.get("spec", {})
+        for container in spec.get("containers", ()):
+            if container["name"] == "rogue" and "startupProbe" in container:
+                found[one["metadata"]["name"]] = container
+    assert {"rogue-1", "twin-payment-1", "twin-carts-db-1"} <= found.keys()
+    assert not {"twin-front-end-1", "twin-carts-1", "spoof-1"} & found.keys()
+    [port] = {container[kind]["tcpSocket"]["port"] for container in found.values() for kind in PROBES}
+    assert all(container["command"][-1] == str(port) for container in found.values())
+    assert port not in {target.pod_port for target in topology.targets()}
+    assert all(container["startupProbe"]["failureThreshold"] > 3600 for container in found.values())
