@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from lateral.topology import Topology
 
 SHIPPED = grants(resources.load("rbac"), "lateral/lateral")
-ABSENT = {"daemonsets", "resourcequotas", "limitranges"}
+ABSENT = {"daemonsets", "statefulsets", "resourcequotas", "limitranges"}
 """Resources that the lab doesn't have, as it lacks the groups of other engines."""
 GROUPS = ("", "apps", "coordination.k8s.io", "discovery.k8s.io", "networking.k8s.io")
 

@@ -421,23 +421,6 @@ def test_an_application_that_isnt_there_cant_be_measured_as_it_is(topology: Topo
     assert by_kind(api) == before
 
 
-def test_a_service_that_would_lead_to_a_twin_is_refused(topology: Topology) -> None:
-    """Its users would be sent to a pod of the run's."""
-    cluster, api = simulated()
-    theirs = application.documents(topology, Run("theirs"))
-    for document in theirs:
-        document["metadata"].pop("labels", None)
-        if document["kind"] == "Service" and document["metadata"]["name"] == "user-db":
-            document["spec"]["publishNotReadyAddresses"] = True
-    cluster.apply(theirs)
-    before = by_kind(api)
-    with pytest.raises(
-        ConfigurationError, match=r"Service user-db .*the run's twin of user-db\.sock-shop.*twin: false"
-    ):
-        measure(cluster, topology, LIVE, progress=lambda _: None, existing=True)
-    assert by_kind(api) == before
-
-
 def interrupt(_: SimulatedApi) -> None:
     raise KeyboardInterrupt
 

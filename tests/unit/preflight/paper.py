@@ -21,7 +21,9 @@ Object = dict[str, Any]
 
 CORE = ("Namespace", "Node", "ConfigMap", "ResourceQuota", "LimitRange", "Pod", "Service")
 SERVED = {
-    "apps": ("v1", ("DaemonSet", "Deployment", "ReplicaSet")),
+    "apps": ("v1", ("DaemonSet", "Deployment", "ReplicaSet", "StatefulSet")),
+    "autoscaling": ("v2", ("HorizontalPodAutoscaler",)),
+    "policy": ("v1", ("PodDisruptionBudget",)),
     "networking.k8s.io": ("v1", ("NetworkPolicy",)),
 }
 GROUPS = {
