@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,13 +14,22 @@ from lateral import attacker
 from lateral.attacker import Foothold
 from lateral.errors import ClusterError
 from lateral.model import Source, SourceKind
+from lateral.placement import pod_spec
 from lateral.reachability import link
 from lateral.resources import Run
-from lateral.topology import load
+from lateral.topology import Topology, load
 
 SOURCE = Source("carts-db", "sock-shop", SourceKind.TWIN, {})
 ASKED = {"tcpSocket": {"port": 7219}}
 PROBES: dict[str, Any] = {"startupProbe": ASKED, "livenessProbe": ASKED}
+CROWDED = """
+application: shop
+namespace: shop
+workloads:
+  - name: db
+    labels: {app: db}
+    ports: [{port: 7219, speaks: tcp}, {port: 80, podPort: 7220, speaks: http}, {port: 7221, speaks: tcp}]
+"""
 GET = {"httpGet": {"port": 15020}}
 
 
@@ -71,18 +81,31 @@ def test_the_node_must_have_connected(now: dict[str, Any] | ClusterError | None,
     assert bool(trouble) is bool(found)
 
 
+def asked(topology: Topology) -> dict[str, dict[str, Any]]:
+    """The containers of sources that are asked, by their objects' names: of first pods, and of further ones."""
+    run, found = Run("1"), {}
+    further = attacker.further(topology, run, {one.key: ("b",) for one in topology.sources()}, asked=True)
+    for one in (*attacker.documents(topology, run, asked=True), *further):
+        for container in (pod_spec(one) or {}).get("containers", ()):
+            if "startupProbe" in container:
+                found[one["metadata"]["name"]] = container
+    return found
+
+
 def test_only_who_may_dial_nothing_is_asked() -> None:
     """By its node alone: the port is none of the application's, and what says nothing of policies ends no pod."""
-    topology, run = load("sock-shop"), Run("1")
-    found = {}
-    for one in attacker.documents(topology, run, asked=True):
-        spec = one["spec"]["template"]["spec"] if one["kind"] == "ReplicaSet" else one.get("spec", {})
-        for container in spec.get("containers", ()):
-            if container["name"] == "rogue" and "startupProbe" in container:
-                found[one["metadata"]["name"]] = container
-    assert {"rogue-1", "twin-payment-1", "twin-carts-db-1"} <= found.keys()
-    assert not {"twin-front-end-1", "twin-carts-1", "spoof-1"} & found.keys()
+    found = asked(load("sock-shop"))
+    assert {"rogue-1", "rogue-1-2", "twin-payment-1", "twin-payment-1-2", "twin-carts-db-1"} <= found.keys()
+    assert not {"twin-front-end-1", "twin-carts-1", "spoof-1", "listener"} & found.keys()
     [port] = {container[kind]["tcpSocket"]["port"] for container in found.values() for kind in PROBES}
     assert all(container["command"][-1] == str(port) for container in found.values())
-    assert port not in {target.pod_port for target in topology.targets()}
     assert all(container["startupProbe"]["failureThreshold"] > 3600 for container in found.values())
+
+
+def test_the_port_is_none_of_the_applications(tmp_path: Path) -> None:
+    """Some applications find their own pods by labels, and would take a twin for one that serves."""
+    file = tmp_path / "topology.yaml"
+    file.write_text(CROWDED)
+    ports = {container["startupProbe"]["tcpSocket"]["port"] for container in asked(load(file)).values()}
+    assert len(ports) == 1
+    assert not ports & {7219, 7220, 7221}

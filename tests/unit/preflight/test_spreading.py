@@ -68,6 +68,12 @@ def test_pods_that_must_be_apart_on_some_nodes() -> None:
         assert (level, f"{TWIN} may be wanted on a, b, and isn't taken there" in said) == ("refusal", True)
 
 
+def test_a_pod_that_is_nowhere_keeps_a_twin_off_no_node() -> None:
+    """Nor does one on a node without the label: what has no zone shares it with nobody."""
+    for pods in ([pod("", affinity=apart(ZONE))], [pod("a", affinity=apart("example.com/rack"))]):
+        assert [level for level, _ in told(pods, None)] == ["warning"]
+
+
 @pytest.mark.parametrize(
     ("term", "concerned"),
     [
