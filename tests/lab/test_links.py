@@ -42,3 +42,5 @@ def test_policies_dont_keep_the_node_out_and_a_link_that_breaks_restarts_the_con
         lab.cluster.exec(estate.NAME, pod["metadata"]["name"], ["sh", "-c", END_LISTENER])
         again = until("the container to be restarted", lambda: reached(1), timeout=30)
         assert again["metadata"]["uid"] == pod["metadata"]["uid"]
+        [trouble] = link.take(lab.cluster, [foothold], 1).values()
+        assert "ceased to reach it" in trouble

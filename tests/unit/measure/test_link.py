@@ -33,8 +33,8 @@ workloads:
 GET = {"httpGet": {"port": 15020}}
 
 
-def pod(uid: str = "1", started: bool | None = True, **probes: Any) -> dict[str, Any]:
-    statuses = [] if started is None else [{"name": "rogue", "started": started}]
+def pod(uid: str = "1", started: bool | None = True, restarts: int = 0, **probes: Any) -> dict[str, Any]:
+    statuses = [] if started is None else [{"name": "rogue", "started": started, "restartCount": restarts}]
     return {
         "metadata": {"name": "twin-carts-db", "namespace": "sock-shop", "uid": uid},
         "spec": {"containers": [{"name": "rogue", **probes}]},
@@ -64,7 +64,9 @@ class Pods:
     ("now", "trouble"),
     [
         pytest.param(pod(**PROBES), "", id="reached"),
-        pytest.param(pod(started=False, **PROBES), "has not connected", id="never reached, or no more"),
+        pytest.param(pod(started=False, **PROBES), "has not connected", id="never reached"),
+        pytest.param(pod(started=False, restarts=1, **PROBES), "ceased to reach it", id="reached no more"),
+        pytest.param(pod(restarts=1, **PROBES), "ceased to reach it", id="reached again, but not throughout"),
         pytest.param(pod(started=None, **PROBES), "has not connected", id="not yet told"),
         pytest.param(pod(), "changed the probes", id="started as whoever isn't asked"),
         pytest.param(pod(startupProbe=GET, livenessProbe=ASKED), "changed the probes", id="asked a sidecar instead"),

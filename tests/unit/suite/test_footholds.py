@@ -112,7 +112,7 @@ def test_the_same_pods_must_have_dialled_in_all_phases() -> None:
 
 
 @pytest.mark.parametrize(
-    ("trouble", "verdict"), [("", Verdict.CONTAINED), ("no neighbour has answered it", Verdict.UNPROVEN)]
+    ("trouble", "verdict"), [("", Verdict.CONTAINED), ("its own node has not connected to it", Verdict.UNPROVEN)]
 )
 def test_each_pod_that_may_dial_nothing_must_have_a_network(trouble: str, verdict: Verdict) -> None:
     """Where there is no time without policies, each of them needs a sign of its own."""

@@ -616,7 +616,7 @@ def test_without_a_baseline_nothing_is_called_broken() -> None:
 
 @pytest.mark.parametrize(
     ("links", "verdict"),
-    [({FOOTHOLD: ""}, Verdict.CONTAINED), ({FOOTHOLD: "no neighbour"}, Verdict.UNPROVEN), ({}, Verdict.UNPROVEN)],
+    [({FOOTHOLD: ""}, Verdict.CONTAINED), ({FOOTHOLD: "not reached"}, Verdict.UNPROVEN), ({}, Verdict.UNPROVEN)],
     ids=["carries packets", "carries none", "not asked"],
 )
 def test_controls_only_needs_a_source_that_could_dial(links: dict[str, str], verdict: Verdict) -> None:
