@@ -94,6 +94,8 @@ class SimulatedApi:
         """When the application's policies came."""
         self.threads: set[tuple[str, str]] = set()
         """Pods in which something was run, and the threads that waited for it."""
+        self.asked: list[tuple[str, int]] = []
+        """Pods in which a probe was run, and how many dials it was asked for."""
         self.tunnels: list[str] = []
         """Pods from which a tunnel was tried."""
         self._numbers: Iterator[int] = iter(range(1, 100_000))
@@ -381,6 +383,7 @@ class SimulatedExec:
         if self._argv[0] == "sh":
             self._api.tunnels.append(name)
             return f"{self._argv[6]} ECONNREFUSED\n".encode()
+        self._api.asked.append((name, self._stdin.decode().count(f"\n{self._argv[2]} ") - 1))
         if any(name.startswith(prefix) for prefix in self._api.faults.broken_probes):
             return b""
         return probe(self._api, self._pod, self._argv[2], self._argv[3], self._stdin.decode())

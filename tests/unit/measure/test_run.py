@@ -758,6 +758,20 @@ def test_so_many_pods_dial_at_a_time_at_most(topology: Topology, concurrency: in
     assert fewest <= max(map(len, pools.values())) <= most
 
 
+def test_one_exec_dials_so_much_at_most(topology: Topology, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is more goes into further ones, and nothing is left out."""
+    whole, _, _ = run(Faults(), topology)
+    monkeypatch.setattr("lateral.reachability.sweep._IN_ONE_EXEC", 64)
+    cluster, api = simulated()
+    assessment = measure(cluster, topology, DENY_ALL, progress=lambda _: None, settle=0.3)
+    assert 48 < max(dials for pod, dials in api.asked if pod.startswith("twin-")) <= 64
+    for phase in Phase:
+        for flow in topology.flows():
+            one, other = (a.sweeps[phase].observations[flow.id].samples for a in (whole, assessment))
+            assert len({sample.path for sample in one}) == len({sample.path for sample in other}) > 0
+    assert outcomes(assessment, Phase.ENFORCED) == outcomes(whole, Phase.ENFORCED)
+
+
 def test_what_contradicts_is_dialled_many_more_times(topology: Topology) -> None:
     """A denied path that is open is dialled again and again, and nothing that was seen before is forgotten."""
     assessment, _, _ = run(Faults(), topology, NO_POLICIES)
