@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
 from lateral import journey
 from lateral.continuity import judge_pods, judge_step, taken, untravelled
 from lateral.errors import UnprovenError
 from lateral.model import Assessment, JourneyStep, Phase, Verdict
+from lateral.plugin.allowing import pass_over
 from lateral.plugin.options import topology
 from lateral.verdict import WHEN
+
+if TYPE_CHECKING:
+    from lateral.allowance import Allowance
 
 # With the findings made, the run has its summary also where these items alone are selected.
 pytestmark = [pytest.mark.tutorial, pytest.mark.usefixtures("lateral_findings")]
@@ -41,7 +47,13 @@ def _seen(step: JourneyStep | None) -> str:
 
 
 @pytest.fixture
-def travelled(phase: Phase, step: str, lateral_assessment: Assessment, request: pytest.FixtureRequest) -> Verdict:
+def travelled(
+    phase: Phase,
+    step: str,
+    lateral_assessment: Assessment,
+    lateral_allowance: Allowance,
+    request: pytest.FixtureRequest,
+) -> Verdict:
     """The step's verdict; a step that shows nothing in the item's phase is an error, never a pass and never a skip."""
     verdict, reason = judge_step(lateral_assessment, step)
     seen = taken(lateral_assessment, step)[phase]
@@ -51,6 +63,8 @@ def travelled(phase: Phase, step: str, lateral_assessment: Assessment, request: 
             ("lateral.step", step),
             ("lateral.latency_ms", f"{seen.milliseconds:.1f}"),
         ]
+    if phase is Phase.ENFORCED and step in lateral_allowance.steps:
+        pass_over(request.node, _told(lateral_assessment, step, verdict, reason))
     unproven = verdict is Verdict.UNPROVEN if phase is Phase.ENFORCED else untravelled(seen, phase)
     if unproven:
         doubt = untravelled(seen, phase) or reason
@@ -66,9 +80,13 @@ def test_journey(travelled: Verdict, phase: Phase, step: str, lateral_assessment
 
 
 @pytest.fixture
-def pods(lateral_assessment: Assessment) -> tuple[Verdict, str]:
+def pods(
+    lateral_assessment: Assessment, lateral_allowance: Allowance, request: pytest.FixtureRequest
+) -> tuple[Verdict, str]:
     """The verdict on the application's pods; pods that were never seen are an error."""
     verdict, reason = judge_pods(lateral_assessment)
+    if lateral_allowance.pods:
+        pass_over(request.node, f"{verdict} pods: {reason}")
     if verdict is Verdict.UNPROVEN:
         raise UnprovenError(f"UNPROVEN pods: {reason}")
     return verdict, reason

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import pytest
 
 from lateral.errors import UnprovenError
 from lateral.model import Assessment, Finding, Loot, Outcome, Phase, Verdict
+from lateral.plugin.allowing import pass_over
 from lateral.reports.explanation import headline
 from lateral.reports.summary import INTENDED_LEAK, is_intended, taken
+
+if TYPE_CHECKING:
+    from lateral.allowance import Allowance
 
 
 def _of(assessment: Assessment, phase: Phase, *, intended: bool) -> Sequence[Loot]:
@@ -35,10 +40,18 @@ def before(lateral_assessment: Assessment) -> Sequence[Loot]:
 
 
 @pytest.fixture
-def under(lateral_assessment: Assessment, lateral_findings: Mapping[str, Finding]) -> Sequence[Loot]:
+def under(
+    lateral_assessment: Assessment,
+    lateral_findings: Mapping[str, Finding],
+    lateral_allowance: Allowance,
+    request: pytest.FixtureRequest,
+) -> Sequence[Loot]:
     """What rogues took from databases under the policies; nothing taken is proven only where its path is contained."""
     loot = _of(lateral_assessment, Phase.ENFORCED, intended=False)
-    if any(one.reached for one in loot):
+    reached = [one for one in loot if one.reached]
+    if reached and all(one.flow in lateral_allowance.flows for one in reached):
+        pass_over(request.node, f"EXPOSED loot: under the policies {_told(reached)}")
+    if reached:
         return loot
     if {one.path for one in loot} != {one.path for one in _taken_before(lateral_assessment)}:
         raise UnprovenError("UNPROVEN loot: not tried on the same paths under the policies")
