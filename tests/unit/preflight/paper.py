@@ -182,9 +182,9 @@ class Paper:
 
 
 @cache
-def planned(*, existing: bool = False) -> Plan:
+def planned(*, existing: bool = False, unenforced: bool = False) -> Plan:
     """A run of Sock Shop."""
-    return preflight.plan(load("sock-shop"), existing=existing)
+    return preflight.plan(load("sock-shop"), existing=existing, unenforced=unenforced)
 
 
 def checked(paper: Paper, *, existing: bool = False, plan: Plan | None = None) -> tuple[Check, ...]:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from .paper import GROUPS, Paper, checked, daemonset, named
+from .paper import GROUPS, Paper, checked, daemonset, named, planned
 from .test_checks import odd
 
 AGENT = "--enable-network-policy=true"
@@ -92,6 +92,15 @@ def test_modes_of_cilium(config: dict[str, str], level: str, said: str) -> None:
     found = odd(checked(cilium(**config)))
     assert [one for one, _ in found] == ([level] if level else [])
     assert all(told.startswith(f"Cilium's mode: {said}") for _, told in found)
+
+
+@pytest.mark.parametrize(
+    "config", [{"policy-audit-mode": "true"}, {"enable-policy": "never"}, {"enable-k8s-networkpolicy": "false"}]
+)
+def test_a_cilium_that_enforces_nothing_may_be_allowed(config: dict[str, str]) -> None:
+    """It is told all the same."""
+    [found] = [one for one in checked(cilium(**config), plan=planned(unenforced=True)) if one.what == "Cilium's mode"]
+    assert (found.level, next(iter(config)) in found.detail) == ("warning", True)
 
 
 def test_cilium_without_its_configuration_cant_be_told() -> None:

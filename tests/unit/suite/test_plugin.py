@@ -427,6 +427,70 @@ def test_a_skip_is_no_pass(suite: pytest.Pytester, mark: str, outcome: str, stat
     )
 
 
+ALLOW = "--lateral-allow-unenforced"
+UNENFORCED = f"odd={{'{ROGUE}': {{ENFORCED: Outcome.OPEN}}}}, enforcement=IGNORED"
+PASSED_OVER = "not enforced: allowed by --lateral-allow-unenforced"
+
+
+def test_a_cluster_that_may_enforce_nothing(suite: pytest.Pytester) -> None:
+    """What fails of that alone is skipped, with the reason and what was seen; the verdict stays what it is."""
+    selected = f"{ROGUE} or {USER} or test_cluster_enforces_policies"
+    result = run(suite, ALLOW, "--lateral-policies", "kubernetes", "-rs", assessment=UNENFORCED, selected=selected)
+    assert result.ret == 0
+    result.assert_outcomes(passed=2, skipped=3, deselected=746)
+    result.stdout.fnmatch_lines(
+        [
+            f"SKIPPED [[]2[]] *: {PASSED_OVER}",
+            "this cluster does not enforce NetworkPolicy: the canary was still open after 30 s",
+            f"allowed by {ALLOW}: what fails of that alone is skipped, and nothing is contained or preserved by it",
+            "357 flows: *, 1 exposed, 0 preserved, *",
+            "the exit status speaks of the 0 flows that were selected, not of all 357",
+            f"3 tests were skipped, {PASSED_OVER}: nothing is proven by that",
+        ]
+    )
+    case = cases(suite)[ENFORCED_CASE]
+    [skipped] = case.iter("skipped")
+    assert skipped.get("message") == PASSED_OVER
+    assert (case.findtext("system-out") or "").startswith("EXPOSED rogue.default to user-db")
+    assert properties(case)["lateral.verdict"] == "EXPOSED"
+    [whole] = parse(suite.path / "reports" / "junit.xml").iter("testsuite")
+    assert (whole.get("failures"), whole.get("errors"), whole.get("skipped")) == ("0", "0", "3")
+    assert properties(whole)["lateral.allowance"].startswith(f"allowed by {ALLOW}")
+
+
+@pytest.mark.parametrize("mark", ["skip", "xfail"])
+def test_an_allowance_excuses_no_skip_of_ones_own(suite: pytest.Pytester, mark: str) -> None:
+    """What a marker keeps from running, or expects to fail, is an error as ever."""
+    odd = "enforcement=IGNORED"
+    suite.makeconftest(CONFTEST.replace("{arguments}", odd) + SKIPPING.replace("{mark}", mark))
+    result = suite.runpytest("-m", "lateral", ALLOW, "-k", ROGUE)
+    assert result.ret == 10
+    assert cases(suite)[ENFORCED_CASE].find("error") is not None
+
+
+@pytest.mark.parametrize(
+    ("options", "assessment", "status"),
+    [
+        pytest.param([ALLOW], f"odd={{'{ROGUE}': {{ENFORCED: Outcome.OPEN}}}}", 1, id="enforced, and exposed"),
+        pytest.param([ALLOW, "--lateral-policies", "none"], f"{UNENFORCED}, policies='none'", 1, id="no policies"),
+        pytest.param(
+            [ALLOW], UNENFORCED.replace("IGNORED", "replace(IGNORED, ignored=False)"), 1, id="not shown to ignore any"
+        ),
+        pytest.param([ALLOW, "-x"], UNENFORCED, 0, id="skips end nothing"),
+        pytest.param([], UNENFORCED, 1, id="not allowed"),
+    ],
+)
+def test_what_is_allowed_and_no_more(
+    suite: pytest.Pytester, options: Sequence[str], assessment: str, status: int
+) -> None:
+    suite.makeconftest(
+        CONFTEST.replace("{arguments}", assessment).replace(
+            "import pytest\n", "import pytest\n    from dataclasses import replace\n", 1
+        )
+    )
+    assert suite.runpytest("-m", "lateral", "-k", f"{ROGUE} and test_enforced", *options).ret == status
+
+
 def test_what_did_not_run_is_no_pass(suite: pytest.Pytester) -> None:
     """Where pytest sets tests up and doesn't call them, the report says so."""
     assert run(suite, "--setup-only", selected=ROGUE).ret == 10
@@ -786,6 +850,9 @@ MEASURED = """
 
     BASELINE, ENFORCED, RESTORED = Phase
 
+    def exposed(topology):
+        return {flow.id: {ENFORCED: Outcome.OPEN} for flow in topology.flows()}
+
     def measure(
         cluster, topology, policies, *, progress, settle, window, placement, guest, existing, concurrency, footholds
     ):
@@ -818,12 +885,13 @@ def told(suite: pytest.Pytester, result: pytest.RunResult) -> tuple[object, ...]
         pytest.param(f"odd={{'{ROGUE}': {{ENFORCED: Outcome.OPEN}}}}", "", 1, id="one exposed"),
         pytest.param(f"odd={{'{ROGUE}': {{ENFORCED: Outcome.REFUSED}}}}", "", 10, id="one unproven"),
         pytest.param("", "raise ClusterError('the API is gone')", 10, id="nothing measured"),
+        pytest.param("enforcement=IGNORED, odd=exposed(topology)", "", 0, id="all unenforced, as is allowed"),
     ],
 )
 def test_distributed_as_in_one_process(suite: pytest.Pytester, arguments: str, trouble: str, status: int) -> None:
     """With workers the run measures once, and its verdicts, ids, exit status and report are those of one process."""
     suite.makeconftest(MEASURED.replace("{arguments}", arguments).replace("{trouble}", trouble))
-    options = ("-m", "lateral", "--lateral-policies", "none", "-k", "user-db")
+    options = ("-m", "lateral", "--lateral-allow-unenforced", "-k", "user-db")
     alone = told(suite, suite.runpytest_subprocess(*options))
     shared = suite.runpytest_subprocess(*options, "-n", "2")
     assert told(suite, shared) == alone
