@@ -94,7 +94,7 @@ def test_policies_tell_what_is_admitted(
 ) -> None:
     """Under the least-privilege set that is all that is intended, and who resolves names."""
     policies = policy.load_policies("kubernetes", SHOP)
-    applied = policy.apply(lab.cluster, policies, Run.new(), SHOP.namespaces)
+    applied = policy.apply(lab.cluster, policies, Run.new())
     try:
         assert main(["discover", "--namespace", "sock-shop", *cluster]) == 0
     finally:

@@ -33,7 +33,7 @@ def address(program: str, request: pytest.FixtureRequest) -> Iterator[str]:  # n
     with lab() as cluster:
         cluster.apply(application.documents(TOPOLOGY, run))
         application.wait_ready(cluster, TOPOLOGY, lambda _: None, 0.0)
-        policy.apply(cluster, policy.load_policies(request.param, TOPOLOGY), run, TOPOLOGY.namespaces)
+        policy.apply(cluster, policy.load_policies(request.param, TOPOLOGY), run)
         with forwarded(cluster, TOPOLOGY.namespace, FRONT_END.labels, FRONT_END.ports[0].pod_port) as port:
             yield f"http://127.0.0.1:{port}"
 

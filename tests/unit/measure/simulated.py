@@ -32,8 +32,16 @@ KINDS = {
     "/apis/discovery.k8s.io/v1": ("EndpointSlice",),
     "/apis/coordination.k8s.io/v1": ("Lease",),
 }
-PLURALS = {kind: kind.lower() + "s" for kinds in KINDS.values() for kind in kinds} | {
-    "NetworkPolicy": "networkpolicies"
+ENGINES = {
+    "/apis/cilium.io/v2": ("CiliumNetworkPolicy", "CiliumClusterwideNetworkPolicy"),
+    "/apis/policy.networking.k8s.io/v1alpha1": ("AdminNetworkPolicy",),
+}
+"""Kinds of policies that a server may have besides; its network knows nothing of them."""
+CLUSTERWIDE = ("Namespace", "CiliumClusterwideNetworkPolicy", "AdminNetworkPolicy")
+PLURALS = {
+    kind: (kind[:-1].lower() + "ies" if kind.endswith("y") else kind.lower() + "s")
+    for kinds in (KINDS | ENGINES).values()
+    for kind in kinds
 }
 NODES = ("node-a", "node-b")
 REQUIRED = "requiredDuringSchedulingIgnoredDuringExecution"
@@ -74,6 +82,10 @@ class Faults:
     """Pods, by the start of their names, that say nothing to a port-forward."""
     logged: Callable[[str], str] = lambda log: log
     """What becomes of a new pod's log."""
+    serves: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Kinds that the server has besides the usual ones."""
+    unlisted: set[str] = field(default_factory=set)
+    """What may not be listed: kinds, kinds in a namespace as `Kind namespace`, and `/apis`."""
     before_exec: Callable[[SimulatedApi], None] = lambda _: None
 
 
@@ -84,6 +96,8 @@ class SimulatedApi:
         self.faults = faults or Faults()
         self.objects: dict[tuple[str, str, str], Object] = {}
         self.deleted: list[tuple[str, str, str]] = []
+        self.listed: list[tuple[str, str]] = []
+        """Kinds and namespaces that were listed."""
         self.streams_broken = False
         self.refused = ""
         """Why nothing may be asked at present."""
@@ -133,9 +147,13 @@ class SimulatedApi:
         body: Any = None,
         content_type: str = "application/json",
     ) -> Any:
-        if method == "GET" and path in KINDS:
+        if method == "GET" and path == "/apis":
+            self._allow("/apis")
+            return {"groups": [self._group(root) for root in self._served if root.startswith("/apis/")]}
+        if method == "GET" and path in self._served:
             namespaced = [
-                {"name": PLURALS[kind], "kind": kind, "namespaced": kind != "Namespace"} for kind in KINDS[path]
+                {"name": PLURALS[kind], "kind": kind, "namespaced": kind not in CLUSTERWIDE}
+                for kind in self._served[path]
             ]
             return {"resources": [*namespaced, {"name": "pods/exec", "kind": "PodExecOptions", "namespaced": True}]}
         kind, namespace, name = self._parse(path)
@@ -211,8 +229,23 @@ class SimulatedApi:
         argv = [value for name, value in query if name == "command"]
         return SimulatedExec(self, self._get("Pod", namespace, pod), argv)
 
+    @property
+    def _served(self) -> dict[str, tuple[str, ...]]:
+        return {**KINDS, **self.faults.serves}
+
+    @staticmethod
+    def _group(root: str) -> Object:
+        *_, name, version = root.split("/")
+        stated = {"version": version}
+        return {"name": name, "versions": [stated], "preferredVersion": stated}
+
+    def _allow(self, *what: str) -> None:
+        for one in what:
+            if one in self.faults.unlisted:
+                raise ApiError(f"the cluster's API refused it (403): cannot list {one}", 403)
+
     def _parse(self, path: str) -> tuple[str, str, str]:
-        [root] = [root for root in KINDS if path.startswith(root + "/")]
+        [root] = [root for root in self._served if path.startswith(root + "/")]
         parts = path.removeprefix(root + "/").split("/")
         namespace = parts[1] if parts[0] == "namespaces" and len(parts) > 2 else ""
         plural, *name = parts[2:] if namespace else parts
@@ -224,6 +257,8 @@ class SimulatedApi:
         return self.objects[kind, namespace, name]
 
     def _list(self, kind: str, namespace: str, query: Mapping[str, str]) -> Object:
+        self._allow(kind, f"{kind} {namespace}")
+        self.listed.append((kind, namespace))
         wanted = dict(pair.split("=") for pair in query.get("labelSelector", "").split(",") if pair)
         items = [
             one
@@ -245,7 +280,7 @@ class SimulatedApi:
         if kind == "NetworkPolicy" and namespace == "sock-shop":
             self.applied_at = time.monotonic()
         metadata.setdefault("resourceVersion", str(number))
-        if kind != "Namespace" and ("Namespace", "", namespace) not in self.objects:
+        if kind not in CLUSTERWIDE and ("Namespace", "", namespace) not in self.objects:
             raise ApiError(f"namespace {namespace} not found", 404)
         self.objects[kind, namespace, metadata["name"]] = document
         if kind == "Namespace":

@@ -25,7 +25,7 @@ from lateral.run import Guest, measure
 from lateral.verdict import judge
 from lateral.window import judge_window
 
-from .simulated import Faults, SimulatedApi, by_kind, simulated
+from .simulated import ENGINES, Faults, SimulatedApi, by_kind, simulated
 
 if TYPE_CHECKING:
     from lateral.cluster import Cluster
@@ -212,6 +212,49 @@ def test_policies_that_change_during_the_sweep_are_noticed(
     assert assessment.enforcement.detail == told
 
 
+BASE: dict[str, Any] = {
+    "apiVersion": "cilium.io/v2",
+    "kind": "CiliumClusterwideNetworkPolicy",
+    "metadata": {"name": "base"},
+    "spec": {"endpointSelector": {}},
+}
+
+
+def test_a_policy_of_another_kind_that_comes_during_the_sweep_is_nobodys_verdict(topology: Topology) -> None:
+    """It may be what closed the paths, or what opened them."""
+    added = {("CiliumClusterwideNetworkPolicy", "", "base"): {**BASE, "metadata": {"name": "base", "uid": "u"}}}
+    assessment, _, _ = run(Faults(serves=ENGINES), topology, under=lambda api: api.objects.update(added))
+    enforcement = assessment.enforcement
+    assert (enforcement.proven, enforcement.disturbed) == (False, True)
+    assert enforcement.detail == "CiliumClusterwideNetworkPolicy base was added while the sweep ran"
+    assert {finding.verdict for finding in judge(assessment)} == {Verdict.UNPROVEN}
+
+
+def test_a_policy_that_comes_to_the_canaries_is_nobodys_verdict(topology: Topology) -> None:
+    """It may keep their ports as they should be."""
+
+    def add(api: SimulatedApi) -> None:
+        home = next(name for kind, _, name in api.objects if kind == "Namespace" and name.startswith("canary-"))
+        foreign = {**FOREIGN, "metadata": {"name": "foreign", "namespace": home, "uid": "u"}}
+        api.objects["NetworkPolicy", home, "foreign"] = foreign | {"spec": {"podSelector": {"matchLabels": {}}}}
+
+    assessment, _, _ = run(Faults(), topology, under=add)
+    assert assessment.enforcement.disturbed
+    assert "NetworkPolicy foreign in canary-" in assessment.enforcement.detail
+
+
+def test_policies_of_others_that_stand_are_on_record(topology: Topology) -> None:
+    """Those that may concern what is measured; they disturb nobody as long as they stay as they are."""
+    cluster, _ = simulated(Faults(serves=ENGINES, unlisted={"AdminNetworkPolicy"}))
+    elsewhere = {"endpointSelector": {"matchLabels": {"k8s:io.kubernetes.pod.namespace": "billing"}}}
+    cluster.apply([BASE, {**BASE, "metadata": {"name": "billing"}, "spec": elsewhere}])
+    assessment = measure(cluster, topology, DENY_ALL, progress=lambda _: None, settle=0.3)
+    assert assessment.enforcement.proven, assessment.enforcement.detail
+    assert assessment.standing == ("CiliumClusterwideNetworkPolicy base",)
+    [told] = assessment.warnings
+    assert told.startswith("AdminNetworkPolicy can't be looked at")
+
+
 def test_a_policy_that_the_cluster_alters_is_told(topology: Topology) -> None:
     def widen(policy: dict[str, Any]) -> None:
         if policy["metadata"]["name"] == "deny-all":
@@ -385,7 +428,7 @@ def test_policies_that_are_there_are_measured_as_they_are(topology: Topology) ->
     before, states = by_kind(api), copy.deepcopy(api.objects)
     said: list[str] = []
     assessment = measure(cluster, topology, LIVE, progress=said.append, settle=0.3, existing=True)
-    assert "measuring under the policies that are there: 1 NetworkPolicies" in said
+    assert "measuring under the policies that are there: 1" in said
     assert assessment.proof is Proof.CONTROLS
     assert set(assessment.sweeps) == {Phase.ENFORCED}
     assert (assessment.journeys, assessment.loot, assessment.established) == ({}, (), ())

@@ -29,7 +29,7 @@ SERVED = {
 GROUPS = {
     "cilium.io": ("v2", ("CiliumNetworkPolicy", "CiliumClusterwideNetworkPolicy")),
     "crd.projectcalico.org": ("v1", ("NetworkPolicy", "GlobalNetworkPolicy")),
-    "crd.antrea.io": ("v1beta1", ("ClusterNetworkPolicy",)),
+    "crd.antrea.io": ("v1beta1", ("NetworkPolicy", "ClusterNetworkPolicy")),
     "policy.networking.k8s.io": (
         "v1alpha1",
         ("AdminNetworkPolicy", "BaselineAdminNetworkPolicy", "ClusterNetworkPolicy"),

@@ -51,6 +51,7 @@ def test_a_policy_elsewhere_is_nobodys_business() -> None:
         ({"matchLabels": {"k8s:app": "rogue", "k8s:io.kubernetes.pod.namespace": "sock-shop"}}, "rogue.sock-shop"),
         ({"matchLabels": {"any:app": "rogue"}}, ROGUES),
         ({"matchLabels": {"app": "rogue"}}, ROGUES),
+        ({"matchLabels": {"app": "rogue", "io.cilium.k8s.policy.serviceaccount": "default"}}, ROGUES),
         (
             {"matchLabels": {"k8s:io.cilium.k8s.namespace.labels.kubernetes.io/metadata.name": "kube-system"}},
             "kube-dns.kube-system",
@@ -98,11 +99,18 @@ def test_administrators_policies(subject: dict[str, Any], selected: str) -> None
 
 
 @pytest.mark.parametrize(
-    ("group", "kind"), [("crd.projectcalico.org", "GlobalNetworkPolicy"), ("crd.antrea.io", "ClusterNetworkPolicy")]
+    ("group", "kind", "home", "title"),
+    [
+        ("crd.projectcalico.org", "GlobalNetworkPolicy", "", "Calico GlobalNetworkPolicy"),
+        ("crd.projectcalico.org", "NetworkPolicy", "kube-system", "Calico NetworkPolicy"),
+        ("crd.antrea.io", "ClusterNetworkPolicy", "", "Antrea ClusterNetworkPolicy"),
+        ("crd.antrea.io", "NetworkPolicy", "kube-system", "Antrea NetworkPolicy"),
+    ],
 )
-def test_selectors_that_cant_be_read_may_select_anything(group: str, kind: str) -> None:
-    [found] = standing(group, kind, "base", selector="tenant == 'x'")
-    assert found.startswith(f"{kind} base selects ")
+def test_selectors_that_cant_be_read_may_select_anything(group: str, kind: str, home: str, title: str) -> None:
+    """Whose kind it is is said where it isn't plain."""
+    [found] = standing(group, kind, "base", home, selector="tenant == 'x'")
+    assert found.startswith(f"{title} base{f' in {home}' if home else ''} selects ")
 
 
 def test_what_an_existing_application_lives_under_is_what_is_measured() -> None:

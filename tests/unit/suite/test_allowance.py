@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from lateral.allowance import Allowance, allowance
-from lateral.model import Assessment, Outcome, Phase, Trait, TraitCheck, Verdict
+from lateral.model import Assessment, Outcome, Phase, Proof, Trait, TraitCheck, Verdict
 from lateral.verdict import judge
 
 from .synthetic import CONTROL, DENIED, IGNORED, IN_FORCE, INTENDED, REJECTING, Seen, assess, journey
@@ -89,6 +89,15 @@ def test_what_the_journey_suffers_from_something_else_stays() -> None:
     found = allowed(ignoring(journeys=journeys))
     assert found.steps == {step.name for step in journey(ENFORCED).steps} - {"login"}
     assert not found.pods
+
+
+@pytest.mark.parametrize(("standing", "exposed"), [((), False), (("NetworkPolicy deny in shop",), True)])
+def test_an_application_under_no_policies_at_all_is_open_anyway(standing: tuple[str, ...], exposed: bool) -> None:
+    """As it is found: only where some policy might have closed a path is that passed over."""
+    live = ignoring(proof=Proof.CONTROLS, policies="live", journeys={})
+    found = allowed(dataclasses.replace(live, standing=standing))
+    assert found.holds
+    assert (DENIED.id in found.flows) == exposed
 
 
 def test_without_policies_what_is_open_would_be_open_anyway() -> None:
