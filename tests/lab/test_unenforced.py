@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import re
 import subprocess
 import sys
+import time
 from collections import Counter
 from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
 from tests import estate
+
+from lateral import application, run
+from lateral.allowance import allowance
+from lateral.policy import LIVE
+from lateral.providers.lab import lab
+from lateral.resources import Run
+from lateral.verdict import judge
 
 REASON = "not enforced: allowed by --lateral-allow-unenforced"
 ALLOW = "--lateral-allow-unenforced"
@@ -84,3 +93,28 @@ def test_unallowed_it_fails(tmp_path: Path) -> None:
     status, _, ended = suite(tmp_path, *IGNORING)
     assert status == 1
     assert not any(how == "skipped" for _, how in ended)
+
+
+@pytest.mark.parametrize(("fault", "ignored"), [("ignore-policies", True), ("egress-only", False)])
+def test_an_application_that_is_there_under_policies_that_are_enforced_in_part(
+    fault: str, ignored: bool, tmp_path: Path
+) -> None:
+    """Without a time before the policies, a port that is closed to one and open to another shows that something is."""
+    found = estate.write(tmp_path)
+    theirs = [*application.documents(found.topology, Run("theirs")), *map(copy.deepcopy, found.policies.documents)]
+    for document in theirs:
+        document["metadata"].pop("labels", None)
+        document["metadata"].pop("annotations", None)
+    with lab(fault) as cluster:
+        cluster.apply(theirs)
+        application.wait_ready(cluster, found.topology, lambda _: None, time.monotonic())
+        assessment = run.measure(
+            cluster, found.topology, LIVE, progress=lambda _: None, settle=4.0, guest=run.Guest(), existing=True
+        )
+    assert not assessment.enforcement.proven
+    assert assessment.enforcement.ignored == ignored
+    assert ("something is enforced" in assessment.enforcement.detail) != ignored
+    assert any(one.startswith("NetworkPolicy default-deny in estate") for one in assessment.standing)
+    allowed = allowance(assessment, judge(assessment), given=True)
+    assert allowed.holds == ignored
+    assert bool(allowed.flows) == ignored

@@ -40,7 +40,7 @@ def cluster(faults: Faults | None = None, *policies: dict[str, Any]) -> tuple[Cl
     found, api = simulated(faults or Faults(serves=ENGINES))
     homes = ("shop", "stores", "canary-1f2e3d4c", "billing")
     found.apply([{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": one, "labels": {}}} for one in homes])
-    found.apply([*(pod(one, f"web-{one}") for one in homes), *policies])
+    found.apply([*(pod(one, f"web-{one}") for one in homes), pod("kube-system", "metrics"), *policies])
     return found, api
 
 

@@ -240,6 +240,7 @@ def test_junit_properties(suite: pytest.Pytester) -> None:
         >= {
             "lateral.run": "4f1c2a",
             "lateral.policies": "kubernetes",
+            "lateral.policies.standing": "",
             "lateral.seconds_to_enforce": "1.250",
         }.items()
     )

@@ -79,6 +79,16 @@ def test_warnings() -> None:
     assert lines(dataclasses.replace(assess(), warnings=(told,)))[1] == f"warning: {told}"
 
 
+def test_policies_of_others() -> None:
+    """What else was in force is said, and the first of them in the explanation of every path."""
+    standing = tuple(f"CiliumClusterwideNetworkPolicy {one}" for one in "abcdefg")
+    assessment = dataclasses.replace(assess(), standing=standing)
+    told = ", ".join(standing[:5]) + " and 2 more"
+    assert f"policies in force that aren't the run's: {told}" in lines(assessment)
+    said = explanation.body(judge(assessment)[0], assessment, "a claim")
+    assert f"Policies:  kubernetes; in force and not the run's: {told}" in said
+
+
 def test_lists() -> None:
     """Open, broken and unproven flows are listed apart, with their reasons."""
     extra = dataclasses.replace(DENIED, source=dataclasses.replace(ROGUE, name="third"))
