@@ -6,7 +6,7 @@ import argparse
 from collections import Counter
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lateral.siting import Sites, at_most
@@ -26,6 +26,7 @@ def dialled(pods: tuple[str, ...], target: frozenset[str]) -> set[bool]:
     return {here != there for here in pods for there in target}
 
 
+@settings(deadline=None)
 @given(sites)
 def test_with_enough_pods_every_target_is_dialled_in_both_ways(found: Sites) -> None:
     for source, first in found.sources.items():
@@ -36,6 +37,7 @@ def test_with_enough_pods_every_target_is_dialled_in_both_ways(found: Sites) -> 
                 assert found.nodes == {first}
 
 
+@settings(deadline=None)
 @given(sites, st.integers(1, 4))
 def test_no_source_has_more_pods_than_it_may_and_none_has_two_on_a_node(found: Sites, most: int) -> None:
     for source, further in found.further(most).items():
@@ -45,6 +47,7 @@ def test_no_source_has_more_pods_than_it_may_and_none_has_two_on_a_node(found: S
         assert set(pods) <= found.nodes
 
 
+@settings(deadline=None)
 @given(sites, st.integers(2, 4))
 def test_every_pod_shows_something_new(found: Sites, most: int) -> None:
     for source, further in found.further(most).items():
