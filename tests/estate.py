@@ -6,14 +6,24 @@ nobody may reach `worker` or the services beyond those.
 
 from __future__ import annotations
 
+import copy
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from lateral import application
 from lateral.policy import PolicySet, load_policies
+from lateral.resources import Run
 from lateral.topology import Topology, load
+from lateral.waiting import until
+
+if TYPE_CHECKING:
+    from lateral.cluster import Cluster
 
 NAME = "estate"
 _WEB, _MONGO, _QUEUE = "weaveworksdemos/payment:0.4.3", "weaveworksdemos/user-db:0.3.0", "rabbitmq:3.6.8"
@@ -50,6 +60,24 @@ def write(folder: Path, services: int = 0) -> Estate:
     _dump(folder / "topology.yaml", [_topology(workloads)])
     topology = load(folder / "topology.yaml")
     return Estate(topology, load_policies(str(folder / "policies"), topology))
+
+
+@contextmanager
+def deployed(cluster: Cluster, found: Estate) -> Iterator[None]:
+    """Have an estate under its policies on a cluster, as its owners would: no object of it is any run's."""
+    theirs = [*application.documents(found.topology, Run("theirs")), *map(copy.deepcopy, found.policies.documents)]
+    for document in theirs:
+        document["metadata"].pop("labels", None)
+        document["metadata"].pop("annotations", None)
+    cluster.apply(theirs)
+    try:
+        application.wait_ready(cluster, found.topology, lambda _: None, time.monotonic())
+        yield
+    finally:
+        home = cluster.get("v1", "Namespace", NAME)
+        assert home is not None
+        cluster.delete({"apiVersion": "v1", "kind": "Namespace", **home})
+        until("the estate to be gone", lambda: cluster.get("v1", "Namespace", NAME) is None or None, timeout=60.0)
 
 
 def _topology(workloads: dict[str, tuple[str, list[dict[str, Any]]]]) -> Any:

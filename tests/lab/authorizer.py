@@ -100,7 +100,7 @@ def _grant(rule: Document, namespace: str) -> Grant:
 
 
 class Authorizer(Proxy):
-    """Lets through what is granted; `used` is what was let through, by rule.
+    """Lets through what is granted; `done` is what was let through, `asked` what it was asked about before.
 
     As servers from 1.35 do, it asks for `create` where a stream begins, and as all do, for `get`. With `forgetful` the
     answer to the first creation of each kind gets lost, so that what is there already is met, too.
@@ -109,7 +109,8 @@ class Authorizer(Proxy):
     def __init__(self, kubeconfig: Mapping[str, Any], allowed: Iterable[Grant], *, forgetful: bool = False) -> None:
         super().__init__(kubeconfig)
         self.allowed = list(allowed)
-        self.used: set[tuple[str, str, str]] = set()
+        self.done: set[Act] = set()
+        self.asked: set[Act] = set()
         self.refused: set[str] = set()
         self._forgetful = forgetful
         self._lost: set[tuple[str, str]] = set()
@@ -131,7 +132,7 @@ class Authorizer(Proxy):
                 self.refused.add(f"{one.verb} {one.resource} {one.namespace}")
                 await asked.say(_response(403, _forbidden(one)))
                 return
-        self.used |= {one.rule for one in acts}
+        self.done |= set(acts)
         if self._forgetful and act.verb == "create" and "dryRun" not in asked.url and not asked.upgraded:
             kind = act.group, act.resource
             with self._lock:
@@ -142,6 +143,11 @@ class Authorizer(Proxy):
                 return
         await self.forward(asked)
 
+    @property
+    def used(self) -> set[tuple[str, str, str]]:
+        """What was let through, by rule."""
+        return {one.rule for one in self.done}
+
     def _allows(self, act: Act) -> bool:
         return any(one.allows(act) for one in self.allowed)
 
@@ -149,6 +155,7 @@ class Authorizer(Proxy):
         wanted = document["spec"]["resourceAttributes"]
         resource = "/".join(filter(None, (wanted["resource"], wanted.get("subresource", ""))))
         act = Act(wanted["verb"], wanted.get("group", ""), resource, wanted.get("namespace", ""))
+        self.asked.add(act)
         return {**document, "status": {"allowed": self._allows(act)}}
 
 

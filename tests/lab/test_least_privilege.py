@@ -3,32 +3,76 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from tests import estate
 from tests.faulty import TRUTHS, Measured
-from tests.lab.authorizer import Authorizer, Grant, grants
+from tests.lab.authorizer import Act, Authorizer, Grant, grants
 from tests.lab.proxy import proxied
 
-from lateral import resources, run
+from lateral import preflight, resources, run
 from lateral.lease import Terms
 from lateral.model import Verdict
+from lateral.policy import LIVE
 from lateral.preflight import Check, Level
-from lateral.preflight.permissions import PERMISSIONS, Place
+from lateral.preflight.permissions import PERMISSIONS, Permission, Place
 from lateral.providers.attach import Attachment, attach, attached
 from lateral.providers.lab import Lab, started
+from lateral.resources import manifests
 from lateral.verdict import judge
 
 if TYPE_CHECKING:
     from lateral.topology import Topology
 
-SHIPPED = grants(resources.load("rbac"), "lateral/lateral")
+ACCOUNT = "lateral/lateral"
+LEASES = "coordination.k8s.io"
 ABSENT = {"daemonsets", "statefulsets", "resourcequotas", "limitranges"}
 """Resources that the lab doesn't have, as it lacks the groups of other engines."""
 GROUPS = ("", "apps", "coordination.k8s.io", "discovery.k8s.io", "networking.k8s.io")
+
+
+def bound(role: str, namespace: str) -> dict[str, Any]:
+    """What `kubectl create rolebinding` makes of the command that the manifest tells."""
+    return {
+        "kind": "RoleBinding",
+        "metadata": {"name": role, "namespace": namespace},
+        "roleRef": {"kind": "ClusterRole", "name": role},
+        "subjects": [{"kind": "ServiceAccount", "name": "lateral", "namespace": "lateral"}],
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class Sort:
+    """A sort of runs, and what the account has for them."""
+
+    existing: bool
+    allowed: tuple[Grant, ...]
+
+    def plan(self, topology: Topology) -> preflight.Plan:
+        return preflight.plan(topology, existing=self.existing, applying=not self.existing)
+
+
+DEPLOYING = Sort(False, tuple(grants([*resources.load("rbac"), *resources.load(manifests("rbac/deploying"))], ACCOUNT)))
+EXISTING = Sort(
+    True,
+    tuple(
+        grants(
+            [
+                *resources.load("rbac"),
+                *resources.load(manifests("rbac/existing")),
+                bound("lateral-measured", estate.NAME),
+            ],
+            ACCOUNT,
+        )
+    ),
+)
+BOTH = pytest.mark.parametrize("sort", [DEPLOYING, EXISTING], ids=["deploying", "existing"])
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +92,7 @@ def attachment(folder: Path, kubeconfig: dict[str, Any]) -> Attachment:
     return Attachment("lab", file)
 
 
-def granted(allowed: list[Grant]) -> set[tuple[str, str, str]]:
+def granted(allowed: Iterable[Grant]) -> set[tuple[str, str, str]]:
     return {act for one in allowed for act in one.acts()}
 
 
@@ -58,39 +102,72 @@ def in_lab(rule: tuple[str, str, str]) -> bool:
     return resource not in ABSENT and group in GROUPS
 
 
-def test_a_run_needs_every_rule_and_no_other(lab: Lab, tmp_path: Path) -> None:
-    """From preflight to clean-up, with the answer to the first creation of each kind lost on the way."""
+def listed(sort: Sort, topology: Topology) -> set[tuple[Permission, Place]]:
+    """What the table has for runs of a sort, and where."""
+    homes = sort.plan(topology).namespaces
+    return {(one, place) for one in PERMISSIONS for place in one.places if homes[place]}
+
+
+def without_id(act: Act, run_id: str) -> Act:
+    """As preflight asks about it before there is a run."""
+    return replace(act, namespace=act.namespace.replace(run_id, "0" * 8))
+
+
+@BOTH
+def test_a_run_needs_every_rule_and_no_other(lab: Lab, tmp_path: Path, sort: Sort) -> None:
+    """From preflight to clean-up, with the answer to the first creation of each kind lost on the way; and preflight
+    has asked about everything that it does, namespace by namespace."""
     found = estate.write(tmp_path)
-    authorizer = Authorizer(lab.kubeconfig, SHIPPED, forgetful=True)
-    with (
-        proxied(authorizer) as kubeconfig,
-        attach(attachment(tmp_path, kubeconfig), found.topology) as cluster,
-    ):
-        guest = run.Guest(lease=Terms(duration=3))
+    authorizer = Authorizer(lab.kubeconfig, sort.allowed, forgetful=True)
+    with ExitStack() as stack:
+        if sort.existing:
+            stack.enter_context(estate.deployed(lab.cluster, found))
+        kubeconfig = stack.enter_context(proxied(authorizer))
+        wanted = attachment(tmp_path, kubeconfig)
+        cluster = stack.enter_context(
+            attach(wanted, found.topology, existing=sort.existing, applying=not sort.existing)
+        )
+        looked, authorizer.done = authorizer.used, set()
         assessment = run.measure(
-            cluster, found.topology, found.policies, progress=lambda _: None, settle=8.0, guest=guest
+            cluster,
+            found.topology,
+            LIVE if sort.existing else found.policies,
+            progress=lambda _: None,
+            settle=8.0,
+            guest=run.Guest(lease=Terms(duration=3)),
+            existing=sort.existing,
         )
     seen = Measured(assessment, {finding.flow.id: finding for finding in judge(assessment)})
     assert not authorizer.refused
     assert not TRUTHS["none"].wrong(seen)
     assert not seen.having(Verdict.UNPROVEN), {f.reason for f in seen.findings.values() if f.verdict == "UNPROVEN"}
-    assert authorizer.used == {rule for rule in granted(SHIPPED) if in_lab(rule)}
+    assert authorizer.used | looked == {rule for rule in granted(sort.allowed) if in_lab(rule)}
+    assert {without_id(act, assessment.run_id) for act in authorizer.done} <= authorizer.asked
 
 
-def test_the_manifests_grant_what_the_table_lists() -> None:
-    """What has its place in a namespace that is known is granted in that one alone, and everything just once."""
-    listed = [(verb, one) for one in PERMISSIONS for verb in one.verbs]
-    known = {(verb, one.group, one.resource) for verb, one in listed if one.places == (Place.LEASE,)}
-    assert granted(SHIPPED) == {(verb, one.group, one.resource) for verb, one in listed}
-    assert granted([one for one in SHIPPED if one.namespace == Terms().namespace]) == known
-    assert {one.namespace for one in SHIPPED} == {"", Terms().namespace}
-    assert sum(len(one.acts()) for one in SHIPPED) == len(granted(SHIPPED))
+@BOTH
+def test_the_manifests_grant_what_the_table_lists(topology: Topology, sort: Sort) -> None:
+    """What has its place in namespaces that are known is granted in those alone, and everything just once."""
+    known = {Place.LEASE: Terms().namespace, Place.BESIDE: estate.NAME}
+    wanted: dict[tuple[str, str, str], set[str]] = defaultdict(set)
+    for one, place in listed(sort, topology):
+        for verb in one.verbs:
+            wanted[verb, one.group, one.resource].add(known.get(place, ""))
+    # Where an application is, twins' ReplicaSets are created by both sorts: beside one that is there, there alone.
+    if sort.existing:
+        for verb in ("create", "get", "patch"):
+            wanted[verb, "apps", "replicasets"] = {estate.NAME}
+    given: dict[tuple[str, str, str], list[str]] = defaultdict(list)
+    for grant in sort.allowed:
+        for act in grant.acts():
+            given[act].append(grant.namespace)
+    assert given == {act: ["" if "" in homes else homes.pop()] for act, homes in wanted.items()}
 
 
 def test_admission_confines_whatever_is_granted_everywhere() -> None:
     """Each kind that the account may change, and each pod that it may enter, in whichever namespace."""
     changing = {"create", "patch", "delete"}
-    acts = [act for one in SHIPPED if not one.namespace for act in one.acts()]
+    acts = {act for sort in (DEPLOYING, EXISTING) for one in sort.allowed if one.groups != {LEASES} for act in one.acts()}
     confined = {
         (group, resource)
         for document in resources.load(resources.manifests("rbac/confinement"))
@@ -111,29 +188,38 @@ def told(checks: tuple[Check, ...], rule: tuple[str, str, str]) -> list[Check]:
     return [one for one in checks if ours in f"{one.detail} " or theirs in one.detail]
 
 
-def test_preflight_names_whatever_rule_is_missing(lab: Lab, topology: Topology, tmp_path: Path) -> None:
+@BOTH
+def test_preflight_names_whatever_rule_is_missing(lab: Lab, topology: Topology, tmp_path: Path, sort: Sort) -> None:
     """Each in turn: what a run needs is a refusal, what preflight alone reads is a warning; nothing else changes."""
-    needed = {(verb, one.group, one.resource) for one in PERMISSIONS if one.needed for verb in one.verbs}
-    authorizer = Authorizer(lab.kubeconfig, SHIPPED)
-    with proxied(authorizer) as kubeconfig:
-        wanted = attachment(tmp_path, kubeconfig)
-        with attached(wanted, topology) as found:
-            before = found.checks
-            assert not found.refusals
-        for rule in sorted(filter(in_lab, granted(SHIPPED))):
-            authorizer.allowed = [one for each in SHIPPED for one in each.without(rule)]
-            assert granted(authorizer.allowed) == granted(SHIPPED) - {rule}
-            with attached(wanted, topology) as found:
-                missing = told(found.checks, rule)
-                expected = Level.REFUSAL if rule in needed else Level.WARNING
-                assert expected in {one.level for one in missing}, (rule, found.checks)
-                others = [one for one in found.checks if one.level is not Level.OK and one not in missing]
-                assert others == [one for one in before if one.level is not Level.OK], rule
+    needed = {(verb, one.group, one.resource) for one, _ in listed(sort, topology) if one.needed for verb in one.verbs}
+    authorizer = Authorizer(lab.kubeconfig, sort.allowed)
+    with ExitStack() as stack:
+        if sort.existing:
+            home = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": estate.NAME}}
+            [made] = lab.cluster.apply([home])
+            stack.callback(lab.cluster.delete, {**home, **made})
+        wanted = attachment(tmp_path, stack.enter_context(proxied(authorizer)))
+
+        def look() -> tuple[Check, ...]:
+            with attached(wanted, topology, existing=sort.existing, applying=not sort.existing) as found:
+                return found.checks
+
+        before = look()
+        assert Level.REFUSAL not in {one.level for one in before}, before
+        for rule in sorted(filter(in_lab, granted(sort.allowed))):
+            authorizer.allowed = [one for each in sort.allowed for one in each.without(rule)]
+            assert granted(authorizer.allowed) == granted(sort.allowed) - {rule}
+            checks = look()
+            missing = told(checks, rule)
+            expected = Level.REFUSAL if rule in needed else Level.WARNING
+            assert expected in {one.level for one in missing}, (rule, checks)
+            others = [one for one in checks if one.level is not Level.OK and one not in missing]
+            assert others == [one for one in before if one.level is not Level.OK], rule
 
 
 def test_nothing_is_created_by_looking(lab: Lab, topology: Topology, tmp_path: Path) -> None:
     """Not even by a preflight that may do everything."""
-    authorizer = Authorizer(lab.kubeconfig, SHIPPED)
+    authorizer = Authorizer(lab.kubeconfig, DEPLOYING.allowed)
     with proxied(authorizer) as kubeconfig, attached(attachment(tmp_path, kubeconfig), topology) as found:
         assert not found.refusals
     assert {verb for verb, _, _ in authorizer.used} <= {"get", "list"}
