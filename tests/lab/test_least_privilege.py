@@ -167,7 +167,9 @@ def test_the_manifests_grant_what_the_table_lists(topology: Topology, sort: Sort
 def test_admission_confines_whatever_is_granted_everywhere() -> None:
     """Each kind that the account may change, and each pod that it may enter, in whichever namespace."""
     changing = {"create", "patch", "delete"}
-    acts = {act for sort in (DEPLOYING, EXISTING) for one in sort.allowed if one.groups != {LEASES} for act in one.acts()}
+    acts = {
+        act for sort in (DEPLOYING, EXISTING) for one in sort.allowed if one.groups != {LEASES} for act in one.acts()
+    }
     confined = {
         (group, resource)
         for document in resources.load(resources.manifests("rbac/confinement"))

@@ -19,12 +19,17 @@ if TYPE_CHECKING:
 
 Object = dict[str, Any]
 
-CORE = ("Namespace", "Node", "ConfigMap", "ResourceQuota", "LimitRange", "Pod", "Service")
+CORE = (
+    *("Namespace", "Node", "ConfigMap", "ResourceQuota", "LimitRange", "Pod", "Service"),
+    *("PersistentVolumeClaim", "Secret", "ServiceAccount"),
+)
 SERVED = {
     "apps": ("v1", ("DaemonSet", "Deployment", "ReplicaSet", "StatefulSet")),
     "autoscaling": ("v2", ("HorizontalPodAutoscaler",)),
+    "batch": ("v1", ("CronJob", "Job")),
+    "networking.k8s.io": ("v1", ("Ingress", "NetworkPolicy")),
     "policy": ("v1", ("PodDisruptionBudget",)),
-    "networking.k8s.io": ("v1", ("NetworkPolicy",)),
+    "scheduling.k8s.io": ("v1", ("PriorityClass",)),
 }
 GROUPS = {
     "cilium.io": ("v2", ("CiliumNetworkPolicy", "CiliumClusterwideNetworkPolicy")),
@@ -38,6 +43,7 @@ GROUPS = {
 CLUSTERWIDE = {
     "Namespace",
     "Node",
+    "PriorityClass",
     "CiliumClusterwideNetworkPolicy",
     "GlobalNetworkPolicy",
     "ClusterNetworkPolicy",
@@ -47,7 +53,9 @@ CLUSTERWIDE = {
 
 
 def plural(kind: str) -> str:
-    return f"{kind.lower()[:-1]}ies" if kind.endswith("y") else f"{kind.lower()}s"
+    if kind.endswith("y"):
+        return f"{kind.lower()[:-1]}ies"
+    return f"{kind.lower()}es" if kind.endswith("s") else f"{kind.lower()}s"
 
 
 def node(name: str, **spec: Any) -> Object:
@@ -183,8 +191,8 @@ class Paper:
 
 @cache
 def planned(*, existing: bool = False) -> Plan:
-    """A run of Sock Shop."""
-    return preflight.plan(load("sock-shop"), existing=existing)
+    """A run of Sock Shop; of one that is there, under the policies that are there."""
+    return preflight.plan(load("sock-shop"), existing=existing, applying=not existing)
 
 
 def checked(paper: Paper, *, existing: bool = False, plan: Plan | None = None) -> tuple[Check, ...]:

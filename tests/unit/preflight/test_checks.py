@@ -118,10 +118,55 @@ def test_pull_secrets_that_are_brought_along_may_have_to_be_read_and_created() -
     found = odd(checked(Paper(may=lambda asked: asked["resource"] != "secrets"), plan=plan))
     created = "sock-shop, default-*, outside-*, canary-*"
     assert found == [
-        ("refusal", f"permissions: may not get secrets in ops, {created}"),
+        ("refusal", f"permissions: may not get secrets named mirror in ops, {created}"),
         ("refusal", f"permissions: may not create secrets in {created}"),
-        ("refusal", f"permissions: may not patch secrets in {created}"),
+        ("refusal", f"permissions: may not patch secrets named mirror in {created}"),
     ]
+
+
+def test_a_role_may_be_about_a_pull_secret_alone() -> None:
+    """It has a name that is known, so that nobody has to let a run read others; creating knows no names."""
+    plan = preflight.plan(load("sock-shop"), placement([], [], ["ops/mirror"], "", prefix="--"))
+
+    def may(asked: Mapping[str, str]) -> bool:
+        return asked["resource"] != "secrets" or asked["verb"] == "create" or asked.get("name") == "mirror"
+
+    assert not odd(checked(Paper(may=may), plan=plan))
+
+
+def test_pull_secrets_are_brought_into_the_runs_own_namespaces_alone() -> None:
+    """Beside an application that is there, they have to be there; that nobody is asked for rights there is no mistake."""
+    placed = placement([], [], ["ops/mirror", "own"], "", prefix="--")
+    plan = preflight.plan(load("sock-shop"), placed, existing=True, applying=False)
+    paper = Paper(may=lambda asked: asked["resource"] != "secrets", objects={("", "Namespace"): there()})
+    created = "default-*, outside-*, canary-*"
+    assert odd(checked(paper, plan=plan)) == [
+        ("refusal", f"permissions: may not get secrets named mirror in ops, {created}"),
+        ("refusal", f"permissions: may not create secrets in {created}"),
+        ("refusal", f"permissions: may not patch secrets named mirror in {created}"),
+        ("warning", "pull secrets: Secret mirror is not copied into sock-shop, which isn't the run's"),
+    ]
+
+
+def test_policies_that_are_only_measured_need_no_rights_to_change_any() -> None:
+    """But for the canaries' own; where a set of the run's own is applied, it is, and it is tried beforehand."""
+
+    def may(asked: Mapping[str, str]) -> bool:
+        changes = asked["verb"] in ("create", "get", "patch", "delete")
+        return asked["resource"] != "networkpolicies" or not changes or asked["namespace"].startswith("canary-")
+
+    paper = Paper(may=may, objects={("", "Namespace"): there()})
+    assert not odd(checked(paper, existing=True))
+    applying = preflight.plan(load("sock-shop"), existing=True, applying=True)
+    assert odd(checked(paper, plan=applying)) == [
+        ("refusal", "permissions: may not create networkpolicies.networking.k8s.io in sock-shop, default"),
+        *(
+            ("refusal", f"permissions: may not {verb} networkpolicies.networking.k8s.io in sock-shop")
+            for verb in ("get", "patch", "delete")
+        ),
+    ]
+    without = preflight.plan(load("sock-shop"), applying=False)
+    assert not odd(checked(Paper(may=may), plan=without))
 
 
 def test_what_is_put_beside_an_application_has_to_be_removable_there() -> None:
