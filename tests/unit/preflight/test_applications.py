@@ -1,4 +1,4 @@
-"""Rights for applications of one's own: preflight names what their kinds take, and manifests/rbac/applications has it."""
+"""Rights for applications of one's own: preflight names what their kinds take; manifests/rbac/applications has it."""
 
 from __future__ import annotations
 

@@ -135,7 +135,7 @@ def test_a_role_may_be_about_a_pull_secret_alone() -> None:
 
 
 def test_pull_secrets_are_brought_into_the_runs_own_namespaces_alone() -> None:
-    """Beside an application that is there, they have to be there; that nobody is asked for rights there is no mistake."""
+    """Into the namespace of an application that is there nothing is copied, and no right to is wanted there."""
     placed = placement([], [], ["ops/mirror", "own"], "", prefix="--")
     plan = preflight.plan(load("sock-shop"), placed, existing=True, applying=False)
     paper = Paper(may=lambda asked: asked["resource"] != "secrets", objects={("", "Namespace"): there()})
