@@ -17,7 +17,7 @@ from tests.lab.test_own_application import TOPOLOGY
 
 from lateral import run
 from lateral.connection import ApiError
-from lateral.errors import ConfigurationError, LeaseError
+from lateral.errors import ConfigurationError, LeaseError, ProviderError
 from lateral.holding import Holding, held
 from lateral.lease import API_VERSION, HOLDER, KIND, Terms
 from lateral.model import Verdict
@@ -173,8 +173,9 @@ def test_who_loses_one_of_several_measures_no_more(cluster: Cluster, lost: str) 
             until("the end", lambda: None if cluster.get("v1", "Namespace", "default") else True, timeout=20)
 
     with held(cluster, (SHOP, "stores"), OURS, BRIEF, silent) as holding:
-        with pytest.raises(LeaseError, match=f"lateral-{lost} was taken over by run {THEIRS.id}"):
+        with pytest.raises(LeaseError, match=f"lateral-{lost} was taken over by run {THEIRS.id}") as caught:
             measure(holding)
+        assert isinstance(caught.value.__cause__, ProviderError), "it went on to its end"
         with pytest.raises(LeaseError, match=f"lateral-{lost} was taken over"), holding.guarding():
             pytest.fail("it measures once more")
     assert holders(cluster) == {lost: THEIRS.id}
