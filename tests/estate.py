@@ -35,6 +35,11 @@ _WORKLOADS: dict[str, tuple[str, list[dict[str, Any]]]] = {
     "ledger": (_MONGO, [{"port": 27017, "speaks": "mongo"}]),
     "queue": (_QUEUE, [{"port": 5672, "speaks": "amqp"}, {"port": 15672, "speaks": "http", "service": False}]),
 }
+_NAMESPACE = {
+    "apiVersion": "v1",
+    "kind": "Namespace",
+    "metadata": {"name": NAME, "labels": {"pod-security.kubernetes.io/enforce": "baseline"}},
+}
 _RESOLVE = ("web", "worker")
 _CALLS = (("web", "store", 27017), ("worker", "ledger", 27017), ("worker", "queue", 5672))
 _ROGUES = (
@@ -55,7 +60,8 @@ class Estate:
 def write(folder: Path, services: int = 0) -> Estate:
     """Write an estate with so many services beyond the five, and read it back as a user's would be."""
     workloads = _WORKLOADS | {f"service-{number:03}": (_WEB, [_HTTP]) for number in range(services)}
-    _dump(folder / "manifests" / "app.yaml", [one for name in workloads for one in _workload(name, *workloads[name])])
+    made = [one for name in workloads for one in _workload(name, *workloads[name])]
+    _dump(folder / "manifests" / "app.yaml", [_NAMESPACE, *made])
     _dump(folder / "policies" / "all.yaml", _policies())
     _dump(folder / "topology.yaml", [_topology(workloads)])
     topology = load(folder / "topology.yaml")
@@ -63,12 +69,17 @@ def write(folder: Path, services: int = 0) -> Estate:
 
 
 @contextmanager
-def deployed(cluster: Cluster, found: Estate) -> Iterator[None]:
-    """Have an estate under its policies on a cluster, as its owners would: no object of it is any run's."""
+def deployed(cluster: Cluster, found: Estate, **labels: str) -> Iterator[None]:
+    """Have an estate under its policies on a cluster, as its owners would: no object of it is any run's.
+
+    Its namespace has the labels `lateral.dev/NAME`.
+    """
     theirs = [*application.documents(found.topology, Run("theirs")), *map(copy.deepcopy, found.policies.documents)]
     for document in theirs:
         document["metadata"].pop("labels", None)
         document["metadata"].pop("annotations", None)
+        if document["kind"] == "Namespace":
+            document["metadata"]["labels"] = {f"lateral.dev/{name}": value for name, value in labels.items()}
     cluster.apply(theirs)
     try:
         application.wait_ready(cluster, found.topology, lambda _: None, time.monotonic())

@@ -122,7 +122,7 @@ class Authorizer(Proxy):
             await self.forward(asked)
             return
         if (act.group, act.resource) == _REVIEWS and act.verb == "create":
-            await asked.say(_response(201, self._review(json.loads(asked.body))))
+            await asked.say(response(201, self._review(json.loads(asked.body))))
             return
         acts = [act]
         if act.resource.rpartition("/")[2] in _STREAMS and act.verb == "get":
@@ -130,8 +130,11 @@ class Authorizer(Proxy):
         for one in acts:
             if not self._allows(one):
                 self.refused.add(f"{one.verb} {one.resource} {one.namespace}")
-                await asked.say(_response(403, _forbidden(one)))
+                await asked.say(response(403, _forbidden(one)))
                 return
+        if (refusal := await self.admit(asked, act)) is not None:
+            await asked.say(refusal)
+            return
         self.done |= set(acts)
         if self._forgetful and act.verb == "create" and "dryRun" not in asked.url and not asked.upgraded:
             kind = act.group, act.resource
@@ -142,6 +145,10 @@ class Authorizer(Proxy):
                 await self.fetch(asked)
                 return
         await self.forward(asked)
+
+    async def admit(self, _asked: Asked, _act: Act) -> bytes | None:
+        """An answer in the server's stead, where something other than rights speaks against a request."""
+        return None
 
     @property
     def used(self) -> set[tuple[str, str, str]]:
@@ -200,8 +207,9 @@ def _forbidden(act: Act) -> Document:
     }
 
 
-def _response(status: int, document: Document) -> bytes:
+def response(status: int, document: Document) -> bytes:
+    """A whole answer."""
     body = json.dumps(document).encode()
-    reason = {201: "Created", 403: "Forbidden"}[status]
+    reason = {201: "Created", 403: "Forbidden", 422: "Unprocessable Entity"}[status]
     head = f"HTTP/1.1 {status} {reason}\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n"
     return f"{head}Connection: close\r\n\r\n".encode() + body

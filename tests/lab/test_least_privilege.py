@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +14,7 @@ import pytest
 from tests import estate
 from tests.faulty import TRUTHS, Measured
 from tests.lab.authorizer import Act, Authorizer, Grant, grants
+from tests.lab.confined import Confined
 from tests.lab.proxy import proxied
 
 from lateral import preflight, resources, run
@@ -26,6 +27,7 @@ from lateral.providers.attach import Attachment, attach, attached
 from lateral.providers.lab import Lab, started
 from lateral.resources import manifests
 from lateral.verdict import judge
+from lateral.waiting import until
 
 if TYPE_CHECKING:
     from lateral.topology import Topology
@@ -102,6 +104,18 @@ def in_lab(rule: tuple[str, str, str]) -> bool:
     return resource not in ABSENT and group in GROUPS
 
 
+@contextmanager
+def namespace(lab: Lab, **labels: str) -> Iterator[None]:
+    """Have the namespace of an application that is there."""
+    home = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": estate.NAME, "labels": labels}}
+    [made] = lab.cluster.apply([home])
+    try:
+        yield
+    finally:
+        lab.cluster.delete({**home, **made})
+        until("it to be gone", lambda: lab.cluster.get("v1", "Namespace", estate.NAME) is None or None, timeout=60)
+
+
 def listed(sort: Sort, topology: Topology) -> set[tuple[Permission, Place]]:
     """What the table has for runs of a sort, and where."""
     homes = sort.plan(topology).namespaces
@@ -115,13 +129,13 @@ def without_id(act: Act, run_id: str) -> Act:
 
 @BOTH
 def test_a_run_needs_every_rule_and_no_other(lab: Lab, tmp_path: Path, sort: Sort) -> None:
-    """From preflight to clean-up, with the answer to the first creation of each kind lost on the way; and preflight
-    has asked about everything that it does, namespace by namespace."""
+    """From preflight to clean-up, with the answer to the first creation of each kind lost on the way; preflight has
+    asked about everything that it does, namespace by namespace; and admission has nothing against it."""
     found = estate.write(tmp_path)
-    authorizer = Authorizer(lab.kubeconfig, sort.allowed, forgetful=True)
+    authorizer = Confined(lab.kubeconfig, sort.allowed, forgetful=True)
     with ExitStack() as stack:
         if sort.existing:
-            stack.enter_context(estate.deployed(lab.cluster, found))
+            stack.enter_context(estate.deployed(lab.cluster, found, measured="true"))
         kubeconfig = stack.enter_context(proxied(authorizer))
         wanted = attachment(tmp_path, kubeconfig)
         cluster = stack.enter_context(
@@ -139,6 +153,7 @@ def test_a_run_needs_every_rule_and_no_other(lab: Lab, tmp_path: Path, sort: Sor
         )
     seen = Measured(assessment, {finding.flow.id: finding for finding in judge(assessment)})
     assert not authorizer.refused
+    assert not authorizer.kept_out
     assert not TRUTHS["none"].wrong(seen)
     assert not seen.having(Verdict.UNPROVEN), {f.reason for f in seen.findings.values() if f.verdict == "UNPROVEN"}
     assert authorizer.used | looked == {rule for rule in granted(sort.allowed) if in_lab(rule)}
@@ -165,11 +180,11 @@ def test_the_manifests_grant_what_the_table_lists(topology: Topology, sort: Sort
 
 
 def test_admission_confines_whatever_is_granted_everywhere() -> None:
-    """Each kind that the account may change, and each pod that it may enter, in whichever namespace."""
+    """Each kind that the account may change, and each pod that it may enter, with all the roles that runs have."""
     changing = {"create", "patch", "delete"}
-    acts = {
-        act for sort in (DEPLOYING, EXISTING) for one in sort.allowed if one.groups != {LEASES} for act in one.acts()
-    }
+    further = grants(resources.load(manifests("rbac/applications")), ACCOUNT)
+    allowed = [one for one in (*DEPLOYING.allowed, *EXISTING.allowed, *further) if one.groups != {LEASES}]
+    acts = {act for one in allowed for act in one.acts()}
     confined = {
         (group, resource)
         for document in resources.load(resources.manifests("rbac/confinement"))
@@ -179,7 +194,7 @@ def test_admission_confines_whatever_is_granted_everywhere() -> None:
         for resource in rule["resources"]
     }
     granted_everywhere = {(group, resource) for verb, group, resource in acts if verb in changing}
-    assert confined == granted_everywhere | {("", "secrets")}
+    assert confined == granted_everywhere
 
 
 def told(checks: tuple[Check, ...], rule: tuple[str, str, str]) -> list[Check]:
@@ -197,9 +212,7 @@ def test_preflight_names_whatever_rule_is_missing(lab: Lab, topology: Topology, 
     authorizer = Authorizer(lab.kubeconfig, sort.allowed)
     with ExitStack() as stack:
         if sort.existing:
-            home = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": estate.NAME}}
-            [made] = lab.cluster.apply([home])
-            stack.callback(lab.cluster.delete, {**home, **made})
+            stack.enter_context(namespace(lab))
         wanted = attachment(tmp_path, stack.enter_context(proxied(authorizer)))
 
         def look() -> tuple[Check, ...]:
@@ -219,9 +232,60 @@ def test_preflight_names_whatever_rule_is_missing(lab: Lab, topology: Topology, 
             assert others == [one for one in before if one.level is not Level.OK], rule
 
 
-def test_nothing_is_created_by_looking(lab: Lab, topology: Topology, tmp_path: Path) -> None:
-    """Not even by a preflight that may do everything."""
-    authorizer = Authorizer(lab.kubeconfig, DEPLOYING.allowed)
-    with proxied(authorizer) as kubeconfig, attached(attachment(tmp_path, kubeconfig), topology) as found:
+def everything(lab: Lab) -> set[str]:
+    """The UIDs of what a run would create."""
+    kinds = (("v1", "Namespace"), ("v1", "Pod"), ("apps/v1", "ReplicaSet"), ("networking.k8s.io/v1", "NetworkPolicy"))
+    return {one["metadata"]["uid"] for version, kind in kinds for one in lab.cluster.list(version, kind)}
+
+
+@BOTH
+def test_nothing_is_created_by_looking(lab: Lab, topology: Topology, tmp_path: Path, sort: Sort) -> None:
+    """Not even by a preflight that may do everything; what it creates by dry runs isn't there."""
+    authorizer = Authorizer(lab.kubeconfig, sort.allowed)
+    with ExitStack() as stack:
+        if sort.existing:
+            stack.enter_context(namespace(lab))
+        before = everything(lab)
+        kubeconfig = stack.enter_context(proxied(authorizer))
+        wanted = attachment(tmp_path, kubeconfig)
+        found = stack.enter_context(attached(wanted, topology, existing=sort.existing, applying=not sort.existing))
         assert not found.refusals
-    assert {verb for verb, _, _ in authorizer.used} <= {"get", "list"}
+        assert everything(lab) == before
+    assert {verb for verb, _, _ in authorizer.used} == {"get", "list", "create"}
+
+
+@pytest.mark.parametrize(
+    ("labels", "applying", "refused"),
+    [
+        ({}, False, {"Pod", "ReplicaSet"}),
+        ({"lateral.dev/measured": "false"}, False, {"Pod", "ReplicaSet"}),
+        ({"lateral.dev/measured": "true"}, False, set()),
+        ({"lateral.dev/measured": "true"}, True, {"NetworkPolicy"}),
+        ({"lateral.dev/measured": "policies"}, True, set()),
+    ],
+)
+def test_a_confined_run_is_told_beforehand_where_it_isnt_let_in(
+    lab: Lab, topology: Topology, tmp_path: Path, labels: dict[str, str], applying: bool, refused: set[str]
+) -> None:
+    """Beside an application only where its namespace's label says so, and with policies where it says that."""
+    confined = Confined(lab.kubeconfig, EXISTING.allowed)
+    with (
+        namespace(lab, **labels),
+        proxied(confined) as kubeconfig,
+        attached(attachment(tmp_path, kubeconfig), topology, existing=True, applying=applying) as found,
+    ):
+        assert {one.detail.split()[0] for one in found.refusals} == refused
+        assert {one.what for one in found.refusals} == ({"admission"} if refused else set())
+
+
+def test_a_confined_run_is_told_that_its_namespace_must_have_a_level(lab: Lab, tmp_path: Path) -> None:
+    """An application's manifests may lack its namespace, or bring one that is held to nothing."""
+    found = estate.write(tmp_path)
+    file = tmp_path / "manifests" / "app.yaml"
+    file.write_text(file.read_text().replace("pod-security.kubernetes.io/enforce: baseline", "a: b"))
+    with (
+        proxied(Confined(lab.kubeconfig, DEPLOYING.allowed)) as kubeconfig,
+        attached(attachment(tmp_path, kubeconfig), found.topology) as looked,
+    ):
+        [refusal] = looked.refusals
+    assert "must be labelled pod-security.kubernetes.io/enforce, baseline or restricted" in refusal.detail

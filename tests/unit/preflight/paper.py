@@ -15,6 +15,7 @@ from lateral.model import ClusterFacts
 from lateral.topology import load
 
 if TYPE_CHECKING:
+    from lateral.errors import ClusterError
     from lateral.preflight import Check, Plan
 
 Object = dict[str, Any]
@@ -87,6 +88,8 @@ class Paper:
     may: Callable[[Mapping[str, str]], bool] = lambda _: True
     forbidden: set[str] = field(default_factory=set)
     """Plurals that may not be read."""
+    unwelcome: dict[str, ClusterError] = field(default_factory=dict)
+    """Why objects of a kind aren't let in."""
     unreachable: str = ""
     read: set[str] = field(default_factory=set)
     """Plurals that were read."""
@@ -107,9 +110,14 @@ class Paper:
         body: Any = None,
         content_type: str = "application/json",
     ) -> Any:
-        assert (query, content_type) == (None, "application/json")
+        assert content_type == "application/json"
         if self.unreachable:
             raise TransportError(self.unreachable)
+        if query is not None:
+            assert (method, query.get("dryRun")) == ("POST", "All"), "something was created"
+            if refusal := self.unwelcome.get(body["kind"]):
+                raise refusal
+            return body
         if method == "POST":
             assert path == "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", "something was created"
             self._permit("selfsubjectaccessreviews")

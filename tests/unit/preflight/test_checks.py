@@ -6,12 +6,13 @@ from collections.abc import Mapping
 from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
 
 from lateral import preflight
+from lateral.connection import ApiError, TransportError
 from lateral.placement import placement
 from lateral.preflight import Check, Level
 from lateral.preflight.permissions import PERMISSIONS, Place
@@ -20,6 +21,9 @@ from lateral.resources import RUN_LABEL
 from lateral.topology import load
 
 from .paper import GROUPS, Paper, checked, daemonset, named, node
+
+if TYPE_CHECKING:
+    from lateral.errors import ClusterError
 
 TWO = """
 application: shop
@@ -146,6 +150,45 @@ def test_pull_secrets_are_brought_into_the_runs_own_namespaces_alone() -> None:
         ("refusal", f"permissions: may not patch secrets named mirror in {created}"),
         ("warning", "pull secrets: Secret mirror is not copied into sock-shop, which isn't the run's"),
     ]
+
+
+@pytest.mark.parametrize(("existing", "kinds"), [(True, ("Pod", "ReplicaSet")), (False, ("Namespace",))])
+def test_what_admission_has_against_a_run_is_told_before_it_begins(existing: bool, kinds: tuple[str, ...]) -> None:
+    """Where others rule: beside an application that is there, or where its namespaces come to be."""
+    found = {("", "Namespace"): there()} if existing else {}
+    names = {"Pod": "rogue-* in sock-shop", "ReplicaSet": "twin-front-end-* in sock-shop", "Namespace": "sock-shop"}
+    for kind in kinds:
+        for refusal in (ApiError("denied", 422), ApiError("exceeded quota", 403)):
+            checks = checked(Paper(unwelcome={kind: refusal}, objects=found), existing=existing)
+            assert only(checks) == ("refusal", f"admission: {kind} {names[kind]} isn't let in: {refusal}")
+    [fine] = [one.detail for one in checked(Paper(objects=found), existing=existing) if one.what == "admission"]
+    assert fine.startswith(f"dry runs of {len(kinds)} object")
+
+
+def test_policies_are_tried_where_they_are_to_be_applied_to_an_application_that_is_there() -> None:
+    paper = Paper(unwelcome={"NetworkPolicy": ApiError("denied", 422)}, objects={("", "Namespace"): there()})
+    assert not odd(checked(paper, existing=True))
+    applying = preflight.plan(load("sock-shop"), existing=True, applying=True)
+    assert only(checked(paper, plan=applying)) == (
+        "refusal",
+        "admission: NetworkPolicy canary in sock-shop isn't let in: denied",
+    )
+
+
+@pytest.mark.parametrize(
+    ("refusal", "level"),
+    [
+        (ApiError("admission webhook x.example does not support dry run", 400), "warning"),
+        (TransportError("reset"), "warning"),
+        (ApiError("pods is forbidden: User u cannot create resource pods", 403), ""),
+        (ApiError("there already", 409), ""),
+        (ApiError("no such namespace", 404), ""),
+    ],
+)
+def test_what_is_no_word_of_admissions_is_told_as_what_it_is(refusal: ClusterError, level: str) -> None:
+    """What can't be tried remains unknown; rights and what is there are looked at elsewhere."""
+    paper = Paper(unwelcome={"Pod": refusal}, objects={("", "Namespace"): there()})
+    assert [found for found, _ in odd(checked(paper, existing=True))] == ([level] if level else [])
 
 
 def test_policies_that_are_only_measured_need_no_rights_to_change_any() -> None:
