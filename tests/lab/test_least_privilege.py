@@ -18,8 +18,12 @@ from tests.lab.confined import Confined
 from tests.lab.proxy import proxied
 
 from lateral import preflight, resources, run
+from lateral.cli import main
 from lateral.lease import Terms
 from lateral.model import Verdict
+from lateral.placement import ANYWHERE
+from lateral.plugin.attaching import provided
+from lateral.plugin.options import Plan
 from lateral.policy import LIVE
 from lateral.preflight import Check, Level
 from lateral.preflight.permissions import PERMISSIONS, Permission, Place
@@ -289,3 +293,35 @@ def test_a_confined_run_is_told_that_its_namespace_must_have_a_level(lab: Lab, t
     ):
         [refusal] = looked.refusals
     assert "must be labelled pod-security.kubernetes.io/enforce, baseline or restricted" in refusal.detail
+
+
+def test_nobody_is_asked_for_more_than_the_options_take(lab: Lab, tmp_path: Path) -> None:
+    """Rights to create policies beside an application are wanted where a run is told to, by whichever command."""
+    found = estate.write(tmp_path)
+    authorizer = Authorizer(lab.kubeconfig, EXISTING.allowed)
+    wanted = Act("create", "networking.k8s.io", "networkpolicies", estate.NAME)
+    with namespace(lab), proxied(authorizer) as kubeconfig:
+        chosen = attachment(tmp_path, kubeconfig)
+        named = ["--context", chosen.context, "--kubeconfig", str(chosen.kubeconfig)]
+        asked = ["preflight", *named, "--app", str(tmp_path / "topology.yaml"), "--existing-app"]
+        assert main(asked) == 0
+        assert wanted not in authorizer.asked
+        assert main([*asked, "--apply-policies"]) == 0
+        assert wanted in authorizer.asked
+        for policies in (LIVE, found.policies):
+            authorizer.asked.clear()
+            plan = Plan(
+                topology=found.topology,
+                policies=policies,
+                existing=True,
+                reports=tmp_path,
+                settle=1.0,
+                window=0.0,
+                concurrency=1,
+                footholds=1,
+                fault=None,
+                placement=ANYWHERE,
+                attachment=chosen,
+            )
+            with provided(plan, found.topology, lambda _: None):
+                assert (wanted in authorizer.asked) == (policies is not LIVE)
