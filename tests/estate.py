@@ -69,12 +69,13 @@ def write(folder: Path, services: int = 0) -> Estate:
 
 
 @contextmanager
-def deployed(cluster: Cluster, found: Estate, **labels: str) -> Iterator[None]:
-    """Have an estate under its policies on a cluster, as its owners would: no object of it is any run's.
+def deployed(cluster: Cluster, found: Estate, *, policed: bool = True, **labels: str) -> Iterator[None]:
+    """Have an estate on a cluster, as its owners would: no object of it is any run's.
 
-    Its namespace has the labels `lateral.dev/NAME`.
+    `policed`: under its policies. Its namespace has the labels `lateral.dev/NAME`.
     """
-    theirs = [*application.documents(found.topology, Run("theirs")), *map(copy.deepcopy, found.policies.documents)]
+    policies = found.policies.documents if policed else ()
+    theirs = [*application.documents(found.topology, Run("theirs")), *map(copy.deepcopy, policies)]
     for document in theirs:
         document["metadata"].pop("labels", None)
         document["metadata"].pop("annotations", None)

@@ -59,9 +59,15 @@ class Sort:
 
     existing: bool
     allowed: tuple[Grant, ...]
+    measured: str = ""
+    """The label of an application's namespace that is opened to them."""
+
+    @property
+    def applying(self) -> bool:
+        return self.measured != "true"
 
     def plan(self, topology: Topology) -> preflight.Plan:
-        return preflight.plan(topology, existing=self.existing, applying=not self.existing)
+        return preflight.plan(topology, existing=self.existing, applying=self.applying)
 
 
 DEPLOYING = Sort(False, tuple(grants([*resources.load("rbac"), *resources.load(manifests("rbac/deploying"))], ACCOUNT)))
@@ -77,7 +83,10 @@ EXISTING = Sort(
             ACCOUNT,
         )
     ),
+    "true",
 )
+APPLYING = replace(EXISTING, measured="policies")
+EACH = pytest.mark.parametrize("sort", [DEPLOYING, EXISTING, APPLYING], ids=["deploying", "existing", "applying"])
 BOTH = pytest.mark.parametrize("sort", [DEPLOYING, EXISTING], ids=["deploying", "existing"])
 
 
@@ -131,7 +140,7 @@ def without_id(act: Act, run_id: str) -> Act:
     return replace(act, namespace=act.namespace.replace(run_id, "0" * 8))
 
 
-@BOTH
+@EACH
 def test_a_run_needs_every_rule_and_no_other(lab: Lab, tmp_path: Path, sort: Sort) -> None:
     """From preflight to clean-up, with the answer to the first creation of each kind lost on the way; preflight has
     asked about everything that it does, namespace by namespace; and admission has nothing against it."""
@@ -139,17 +148,16 @@ def test_a_run_needs_every_rule_and_no_other(lab: Lab, tmp_path: Path, sort: Sor
     authorizer = Confined(lab.kubeconfig, sort.allowed, forgetful=True)
     with ExitStack() as stack:
         if sort.existing:
-            stack.enter_context(estate.deployed(lab.cluster, found, measured="true"))
+            there = estate.deployed(lab.cluster, found, policed=not sort.applying, measured=sort.measured)
+            stack.enter_context(there)
         kubeconfig = stack.enter_context(proxied(authorizer))
         wanted = attachment(tmp_path, kubeconfig)
-        cluster = stack.enter_context(
-            attach(wanted, found.topology, existing=sort.existing, applying=not sort.existing)
-        )
+        cluster = stack.enter_context(attach(wanted, found.topology, existing=sort.existing, applying=sort.applying))
         looked, authorizer.done = authorizer.used, set()
         assessment = run.measure(
             cluster,
             found.topology,
-            LIVE if sort.existing else found.policies,
+            found.policies if sort.applying else LIVE,
             progress=lambda _: None,
             settle=8.0,
             guest=run.Guest(lease=Terms(duration=3)),
@@ -164,7 +172,7 @@ def test_a_run_needs_every_rule_and_no_other(lab: Lab, tmp_path: Path, sort: Sor
     assert {without_id(act, assessment.run_id) for act in authorizer.done} <= authorizer.asked
 
 
-@BOTH
+@EACH
 def test_the_manifests_grant_what_the_table_lists(topology: Topology, sort: Sort) -> None:
     """What has its place in namespaces that are known is granted in those alone, and everything just once."""
     known = {Place.LEASE: Terms().namespace, Place.BESIDE: estate.NAME}
@@ -220,7 +228,7 @@ def test_preflight_names_whatever_rule_is_missing(lab: Lab, topology: Topology, 
         wanted = attachment(tmp_path, stack.enter_context(proxied(authorizer)))
 
         def look() -> tuple[Check, ...]:
-            with attached(wanted, topology, existing=sort.existing, applying=not sort.existing) as found:
+            with attached(wanted, topology, existing=sort.existing, applying=sort.applying) as found:
                 return found.checks
 
         before = look()
@@ -252,7 +260,7 @@ def test_nothing_is_created_by_looking(lab: Lab, topology: Topology, tmp_path: P
         before = everything(lab)
         kubeconfig = stack.enter_context(proxied(authorizer))
         wanted = attachment(tmp_path, kubeconfig)
-        found = stack.enter_context(attached(wanted, topology, existing=sort.existing, applying=not sort.existing))
+        found = stack.enter_context(attached(wanted, topology, existing=sort.existing, applying=sort.applying))
         assert not found.refusals
         assert everything(lab) == before
     assert {verb for verb, _, _ in authorizer.used} == {"get", "list", "create"}
