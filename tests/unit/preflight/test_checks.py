@@ -20,7 +20,7 @@ from lateral.preflight.quota import quantity
 from lateral.resources import RUN_LABEL
 from lateral.topology import load
 
-from .paper import GROUPS, Paper, checked, daemonset, named, node
+from .paper import GROUPS, Paper, checked, daemonset, named, node, planned
 
 if TYPE_CHECKING:
     from lateral.errors import ClusterError
@@ -293,6 +293,14 @@ def test_an_application_that_is_on_its_way_out_is_waited_for() -> None:
     leaving["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
     paper = Paper(objects={("", "Namespace"): [named("default"), named("kube-system"), leaving]})
     assert only(checked(paper)) == ("refusal", "application: namespace sock-shop is still being deleted")
+
+
+def test_which_namespaces_will_be_used_is_told() -> None:
+    """The application's, too, where something is put beside it."""
+    own = "default-*, outside-*, canary-*"
+    rest = ("a Lease in: default", "looked at: kube-system")
+    assert planned().uses() == (f"created: sock-shop, {own}", *rest)
+    assert planned(existing=True).uses() == (f"created: {own}", "measured as it is: sock-shop", *rest)
 
 
 def test_an_application_that_is_to_be_there_and_isnt_is_missed() -> None:
