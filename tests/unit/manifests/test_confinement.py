@@ -185,6 +185,24 @@ def test_beside_an_application_pods_get_nothing_of_it_and_nothing_of_the_node(wh
 @pytest.mark.parametrize(
     "change",
     [
+        lambda spec: spec.update(volumes=[{"name": "scratch", "emptyDir": {}}]),
+        container(env=[{"name": "A", "value": "b"}]),
+        container(ports=[{"containerPort": 80}]),
+    ],
+)
+def test_what_is_a_pods_own_does_no_harm(change: Change) -> None:
+    made = copy.deepcopy(ROGUE)
+    change(made["spec"])
+    assert POLICY.refusals(create(made)) == []
+
+
+def test_in_a_runs_own_namespaces_all_pods_may_be_entered() -> None:
+    assert POLICY.refusals(connect("pods/exec", "client-0", OWN)) == []
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
         lambda one: one["spec"].update(replicas=2),
         lambda one: one["spec"].pop("replicas"),
         lambda one: one["spec"].update(selector={"matchLabels": {"name": "front-end"}}),
