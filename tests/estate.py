@@ -6,14 +6,24 @@ nobody may reach `worker` or the services beyond those.
 
 from __future__ import annotations
 
+import copy
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from lateral import application
 from lateral.policy import PolicySet, load_policies
+from lateral.resources import Run
 from lateral.topology import Topology, load
+from lateral.waiting import until
+
+if TYPE_CHECKING:
+    from lateral.cluster import Cluster
 
 NAME = "estate"
 _WEB, _MONGO, _QUEUE = "weaveworksdemos/payment:0.4.3", "weaveworksdemos/user-db:0.3.0", "rabbitmq:3.6.8"
@@ -24,6 +34,11 @@ _WORKLOADS: dict[str, tuple[str, list[dict[str, Any]]]] = {
     "worker": (_WEB, [_HTTP]),
     "ledger": (_MONGO, [{"port": 27017, "speaks": "mongo"}]),
     "queue": (_QUEUE, [{"port": 5672, "speaks": "amqp"}, {"port": 15672, "speaks": "http", "service": False}]),
+}
+_NAMESPACE = {
+    "apiVersion": "v1",
+    "kind": "Namespace",
+    "metadata": {"name": NAME, "labels": {"pod-security.kubernetes.io/enforce": "baseline"}},
 }
 _RESOLVE = ("web", "worker")
 _CALLS = (("web", "store", 27017), ("worker", "ledger", 27017), ("worker", "queue", 5672))
@@ -45,11 +60,36 @@ class Estate:
 def write(folder: Path, services: int = 0) -> Estate:
     """Write an estate with so many services beyond the five, and read it back as a user's would be."""
     workloads = _WORKLOADS | {f"service-{number:03}": (_WEB, [_HTTP]) for number in range(services)}
-    _dump(folder / "manifests" / "app.yaml", [one for name in workloads for one in _workload(name, *workloads[name])])
+    made = [one for name in workloads for one in _workload(name, *workloads[name])]
+    _dump(folder / "manifests" / "app.yaml", [_NAMESPACE, *made])
     _dump(folder / "policies" / "all.yaml", _policies())
     _dump(folder / "topology.yaml", [_topology(workloads)])
     topology = load(folder / "topology.yaml")
     return Estate(topology, load_policies(str(folder / "policies"), topology))
+
+
+@contextmanager
+def deployed(cluster: Cluster, found: Estate, *, policed: bool = True, **labels: str) -> Iterator[None]:
+    """Have an estate on a cluster, as its owners would: no object of it is any run's.
+
+    `policed`: under its policies. Its namespace has the labels `lateral.dev/NAME`.
+    """
+    policies = found.policies.documents if policed else ()
+    theirs = [*application.documents(found.topology, Run("theirs")), *map(copy.deepcopy, policies)]
+    for document in theirs:
+        document["metadata"].pop("labels", None)
+        document["metadata"].pop("annotations", None)
+        if document["kind"] == "Namespace":
+            document["metadata"]["labels"] = {f"lateral.dev/{name}": value for name, value in labels.items()}
+    cluster.apply(theirs)
+    try:
+        application.wait_ready(cluster, found.topology, lambda _: None, time.monotonic())
+        yield
+    finally:
+        home = cluster.get("v1", "Namespace", NAME)
+        assert home is not None
+        cluster.delete({"apiVersion": "v1", "kind": "Namespace", **home})
+        until("the estate to be gone", lambda: cluster.get("v1", "Namespace", NAME) is None or None, timeout=60.0)
 
 
 def _topology(workloads: dict[str, tuple[str, list[dict[str, Any]]]]) -> Any:

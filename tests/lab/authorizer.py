@@ -100,7 +100,7 @@ def _grant(rule: Document, namespace: str) -> Grant:
 
 
 class Authorizer(Proxy):
-    """Lets through what is granted; `used` is what was let through, by rule.
+    """Lets through what is granted; `done` is what was let through, `asked` what it was asked about before.
 
     As servers from 1.35 do, it asks for `create` where a stream begins, and as all do, for `get`. With `forgetful` the
     answer to the first creation of each kind gets lost, so that what is there already is met, too.
@@ -109,7 +109,8 @@ class Authorizer(Proxy):
     def __init__(self, kubeconfig: Mapping[str, Any], allowed: Iterable[Grant], *, forgetful: bool = False) -> None:
         super().__init__(kubeconfig)
         self.allowed = list(allowed)
-        self.used: set[tuple[str, str, str]] = set()
+        self.done: set[Act] = set()
+        self.asked: set[Act] = set()
         self.refused: set[str] = set()
         self._forgetful = forgetful
         self._lost: set[tuple[str, str]] = set()
@@ -121,7 +122,7 @@ class Authorizer(Proxy):
             await self.forward(asked)
             return
         if (act.group, act.resource) == _REVIEWS and act.verb == "create":
-            await asked.say(_response(201, self._review(json.loads(asked.body))))
+            await asked.say(response(201, self._review(json.loads(asked.body))))
             return
         acts = [act]
         if act.resource.rpartition("/")[2] in _STREAMS and act.verb == "get":
@@ -129,9 +130,12 @@ class Authorizer(Proxy):
         for one in acts:
             if not self._allows(one):
                 self.refused.add(f"{one.verb} {one.resource} {one.namespace}")
-                await asked.say(_response(403, _forbidden(one)))
+                await asked.say(response(403, _forbidden(one)))
                 return
-        self.used |= {one.rule for one in acts}
+        if (refusal := await self.admit(asked, act)) is not None:
+            await asked.say(refusal)
+            return
+        self.done |= set(acts)
         if self._forgetful and act.verb == "create" and "dryRun" not in asked.url and not asked.upgraded:
             kind = act.group, act.resource
             with self._lock:
@@ -142,6 +146,15 @@ class Authorizer(Proxy):
                 return
         await self.forward(asked)
 
+    async def admit(self, _asked: Asked, _act: Act) -> bytes | None:
+        """An answer in the server's stead, where something other than rights speaks against a request."""
+        return None
+
+    @property
+    def used(self) -> set[tuple[str, str, str]]:
+        """What was let through, by rule."""
+        return {one.rule for one in self.done}
+
     def _allows(self, act: Act) -> bool:
         return any(one.allows(act) for one in self.allowed)
 
@@ -149,6 +162,7 @@ class Authorizer(Proxy):
         wanted = document["spec"]["resourceAttributes"]
         resource = "/".join(filter(None, (wanted["resource"], wanted.get("subresource", ""))))
         act = Act(wanted["verb"], wanted.get("group", ""), resource, wanted.get("namespace", ""))
+        self.asked.add(act)
         return {**document, "status": {"allowed": self._allows(act)}}
 
 
@@ -193,8 +207,9 @@ def _forbidden(act: Act) -> Document:
     }
 
 
-def _response(status: int, document: Document) -> bytes:
+def response(status: int, document: Document) -> bytes:
+    """A whole answer."""
     body = json.dumps(document).encode()
-    reason = {201: "Created", 403: "Forbidden"}[status]
+    reason = {201: "Created", 403: "Forbidden", 422: "Unprocessable Entity"}[status]
     head = f"HTTP/1.1 {status} {reason}\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n"
     return f"{head}Connection: close\r\n\r\n".encode() + body

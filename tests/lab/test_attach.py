@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import base64
-import copy
 import json
 import os
 import re
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -21,14 +19,13 @@ import yaml
 from tests import estate
 from tests.faulty import TRUTHS, Measured
 
-from lateral import application, run
+from lateral import run
 from lateral.cli import main
 from lateral.errors import ConfigurationError
 from lateral.model import Proof, Verdict
 from lateral.policy import LIVE
 from lateral.providers.attach import Attachment, attach
 from lateral.providers.lab import Lab, started
-from lateral.resources import Run
 from lateral.verdict import judge
 from lateral.waiting import until
 
@@ -209,13 +206,7 @@ def test_an_application_that_is_there_is_measured_as_it_is(lab: Lab, tmp_path: P
     """Its own policies are judged: what they close is contained by controls only, what they leave open is exposed;
     nothing of it is touched, and nothing is left beside it."""
     found = estate.write(tmp_path)
-    theirs = [*application.documents(found.topology, Run("theirs")), *map(copy.deepcopy, found.policies.documents)]
-    for document in theirs:
-        document["metadata"].pop("labels", None)
-        document["metadata"].pop("annotations", None)
-    lab.cluster.apply(theirs)
-    try:
-        application.wait_ready(lab.cluster, found.topology, lambda _: None, time.monotonic())
+    with estate.deployed(lab.cluster, found):
         before = standing(lab)
 
         def look() -> Measured:
@@ -240,11 +231,6 @@ def test_an_application_that_is_there_is_measured_as_it_is(lab: Lab, tmp_path: P
         opened = look()
         assert opened.having(Verdict.EXPOSED)
         assert opened.having(Verdict.EXPOSED) <= opened.denied()
-    finally:
-        home = lab.cluster.get("v1", "Namespace", estate.NAME)
-        assert home is not None
-        lab.cluster.delete({"apiVersion": "v1", "kind": "Namespace", **home})
-        namespaces(lab)
 
 
 def standing(lab: Lab) -> set[tuple[str, str, str]]:

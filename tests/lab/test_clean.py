@@ -21,7 +21,8 @@ from lateral import clean, resources
 from lateral.attacker import rogue
 from lateral.clean import Selection
 from lateral.cli import main
-from lateral.lease import API_VERSION, KIND, Terms, held
+from lateral.holding import held
+from lateral.lease import API_VERSION, KIND, Terms
 from lateral.model import Source, SourceKind
 from lateral.providers.lab import Lab, started
 from lateral.resources import RUN_LABEL, Run
@@ -79,7 +80,7 @@ def foreign(lab: Lab) -> Iterator[list[Any]]:
         "metadata": {"name": "mine", "namespace": "default"},
         "spec": {},
     }
-    with held(lab.cluster, OTHER, FOREIGN, Terms(duration=3), lambda _: None):
+    with held(lab.cluster, (OTHER,), FOREIGN, Terms(duration=3), lambda _: None):
         made = lab.cluster.apply([pod, unlabelled, config, unowned])
         yield made
         for one, document in zip(made, (pod, unlabelled, config, unowned), strict=True):

@@ -11,16 +11,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+import yaml
 from tests import estate
+from tests.lab.test_own_application import TOPOLOGY
 
 from lateral import run
 from lateral.connection import ApiError
-from lateral.errors import ConfigurationError, LeaseError
-from lateral.lease import API_VERSION, HOLDER, KIND, Terms, held
+from lateral.errors import ConfigurationError, LeaseError, ProviderError
+from lateral.holding import Holding, held
+from lateral.lease import API_VERSION, HOLDER, KIND, Terms
 from lateral.model import Verdict
+from lateral.policy import PolicySet
 from lateral.providers.attach import Attachment, attach
 from lateral.providers.lab import Lab, started
 from lateral.resources import RUN_LABEL, Run
+from lateral.topology import load
 from lateral.verdict import judge
 from lateral.waiting import until
 
@@ -82,7 +87,7 @@ def rob(cluster: Cluster, application: str) -> None:
 
 
 def test_a_lease_tells_who_holds_it_and_goes_with_its_holder(cluster: Cluster) -> None:
-    with held(cluster, SHOP, OURS, Terms(), silent):
+    with held(cluster, (SHOP,), OURS, Terms(), silent):
         found = the_lease(cluster)
         assert found["metadata"]["labels"][RUN_LABEL] == found["spec"]["holderIdentity"] == OURS.id
         assert "@" in found["metadata"]["annotations"][HOLDER]
@@ -91,15 +96,15 @@ def test_a_lease_tells_who_holds_it_and_goes_with_its_holder(cluster: Cluster) -
 
 
 def test_it_is_renewed_for_as_long_as_it_is_held(cluster: Cluster) -> None:
-    with held(cluster, SHOP, OURS, BRIEF, silent):
+    with held(cluster, (SHOP,), OURS, BRIEF, silent):
         first = the_lease(cluster)["spec"]["renewTime"]
         until("renewals", lambda: the_lease(cluster)["spec"]["renewTime"] > first or None, timeout=10)
 
 
 def test_a_second_run_is_told_at_once_who_measures(cluster: Cluster) -> None:
     began = time.monotonic()
-    with held(cluster, SHOP, OURS, Terms(), silent):
-        with pytest.raises(ConfigurationError) as caught, held(cluster, SHOP, THEIRS, Terms(), silent):
+    with held(cluster, (SHOP,), OURS, Terms(), silent):
+        with pytest.raises(ConfigurationError) as caught, held(cluster, (SHOP,), THEIRS, Terms(), silent):
             pass
         assert the_lease(cluster)["spec"]["holderIdentity"] == OURS.id
     assert time.monotonic() - began < 10
@@ -110,8 +115,90 @@ def test_a_second_run_is_told_at_once_who_measures(cluster: Cluster) -> None:
 
 
 def test_other_applications_are_measured_at_the_same_time(cluster: Cluster) -> None:
-    with held(cluster, SHOP, OURS, Terms(), silent), held(cluster, "other", THEIRS, Terms(), silent):
+    with held(cluster, (SHOP,), OURS, Terms(), silent), held(cluster, ("other",), THEIRS, Terms(), silent):
         assert the_lease(cluster, "other")["spec"]["holderIdentity"] == THEIRS.id
+
+
+def holders(cluster: Cluster) -> dict[str, str]:
+    """Who holds what."""
+    found = cluster.list(API_VERSION, KIND, "default")
+    return {one["metadata"]["name"].removeprefix("lateral-"): one["spec"]["holderIdentity"] for one in found}
+
+
+def test_runs_that_share_any_namespace_are_kept_apart(cluster: Cluster) -> None:
+    """Whichever it is, and however many of the others a run could have had: it holds all of its Leases, or none."""
+    with held(cluster, (SHOP, "stores"), OURS, Terms(), silent):
+        assert holders(cluster) == {SHOP: OURS.id, "stores": OURS.id}
+        for others in (("stores", "vaults"), ("depot", "stores"), ("depot", SHOP, "vaults")):
+            with (
+                pytest.raises(ConfigurationError, match=rf"^(shop|stores) is being measured by run {OURS.id} of "),
+                held(cluster, others, THEIRS, Terms(), silent),
+            ):
+                pass
+            assert holders(cluster) == {SHOP: OURS.id, "stores": OURS.id}
+        with held(cluster, ("depot", "vaults"), THEIRS, Terms(), silent):
+            assert len(holders(cluster)) == 4
+    assert holders(cluster) == {}
+
+
+def test_who_waits_holds_nothing_that_comes_behind_in_the_alphabet(cluster: Cluster) -> None:
+    """So that no two runs wait for each other; what a run has taken already it keeps, and renews."""
+    waiting, taken, over = threading.Event(), threading.Event(), threading.Event()
+
+    def second() -> None:
+        with held(cluster, ("zoo", "mall", "bank"), THEIRS, Terms(wait=60, duration=1), lambda _: waiting.set()):
+            taken.set()
+            over.wait(20)
+
+    with ThreadPoolExecutor(1) as pool:
+        with held(cluster, ("mall",), OURS, Terms(), silent):
+            turn = pool.submit(second)
+            assert waiting.wait(10)
+            assert holders(cluster) == {"bank": THEIRS.id, "mall": OURS.id}
+            first = the_lease(cluster, "bank")["spec"]["renewTime"]
+            until("renewals", lambda: the_lease(cluster, "bank")["spec"]["renewTime"] > first or None, timeout=10)
+        assert taken.wait(20)
+        assert holders(cluster) == dict.fromkeys(("bank", "mall", "zoo"), THEIRS.id)
+        over.set()
+        turn.result()
+
+
+@pytest.mark.parametrize("lost", [SHOP, "stores"])
+def test_who_loses_one_of_several_measures_no_more(cluster: Cluster, lost: str) -> None:
+    """At once, whichever it was; the others are given back."""
+
+    def measure(holding: Holding) -> None:
+        with holding.guarding():
+            rob(cluster, lost)
+            until("the end", lambda: None if cluster.get("v1", "Namespace", "default") else True, timeout=20)
+
+    with held(cluster, (SHOP, "stores"), OURS, BRIEF, silent) as holding:
+        with pytest.raises(LeaseError, match=f"lateral-{lost} was taken over by run {THEIRS.id}") as caught:
+            measure(holding)
+        assert isinstance(caught.value.__cause__, ProviderError), "it went on to its end"
+        with pytest.raises(LeaseError, match=f"lateral-{lost} was taken over"), holding.guarding():
+            pytest.fail("it measures once more")
+    assert holders(cluster) == {lost: THEIRS.id}
+    cluster.delete(the_lease(cluster, lost))
+
+
+def test_one_of_several_that_was_lost_unnoticed_is_noticed_in_the_end(cluster: Cluster) -> None:
+    with held(cluster, (SHOP, "stores"), OURS, Terms(), silent) as holding:
+        with pytest.raises(LeaseError, match="lateral-stores was taken over by run"), holding.guarding():
+            rob(cluster, "stores")
+        cluster.delete(the_lease(cluster, "stores"))
+
+
+def test_a_run_holds_a_lease_on_each_of_its_applications_namespaces(cluster: Cluster, tmp_path: Path) -> None:
+    """A second application in one of them is not deployed meanwhile."""
+    (tmp_path / "depot.yaml").write_text(
+        yaml.safe_dump({key: it for key, it in TOPOLOGY.items() if key != "manifests"})
+    )
+    topology = load(tmp_path / "depot.yaml")
+    refused = pytest.raises(ConfigurationError, match=f"vaults is being measured by run {THEIRS.id}")
+    with held(cluster, ("vaults",), THEIRS, Terms(), silent), refused:
+        run.measure(cluster, topology, PolicySet("none", (), ()), progress=silent, guest=run.Guest())
+    assert left_over(cluster) == []
 
 
 def test_a_second_run_waits_when_it_is_told_to(cluster: Cluster) -> None:
@@ -123,11 +210,11 @@ def test_a_second_run_waits_when_it_is_told_to(cluster: Cluster) -> None:
         waiting.set()
 
     def second() -> str:
-        with held(cluster, SHOP, THEIRS, Terms(wait=30), say):
+        with held(cluster, (SHOP,), THEIRS, Terms(wait=30), say):
             return str(the_lease(cluster)["spec"]["holderIdentity"])
 
     with ThreadPoolExecutor(1) as pool:
-        with held(cluster, SHOP, OURS, Terms(), silent):
+        with held(cluster, (SHOP,), OURS, Terms(), silent):
             turn = pool.submit(second)
             assert waiting.wait(10)
             assert not turn.done()
@@ -139,7 +226,7 @@ def test_a_lease_that_nobody_renews_is_taken_over_once_it_was_watched(cluster: C
     """However old its last renewal is: clocks may differ, so that only what was seen here counts."""
     abandoned(cluster)
     began = time.monotonic()
-    with held(cluster, SHOP, OURS, Terms(), silent):
+    with held(cluster, (SHOP,), OURS, Terms(), silent):
         assert time.monotonic() - began >= 1.0
         found = the_lease(cluster)
         assert found["spec"]["holderIdentity"] == found["metadata"]["labels"][RUN_LABEL] == OURS.id
@@ -160,7 +247,7 @@ def test_a_lease_of_a_holder_whose_clock_is_slow_is_left_to_it(cluster: Cluster)
     with ThreadPoolExecutor(1) as pool:
         renewing = pool.submit(renew)
         refused = pytest.raises(ConfigurationError, match=f"run {THEIRS.id} of ann@there")
-        with refused, held(cluster, SHOP, OURS, Terms(), silent):
+        with refused, held(cluster, (SHOP,), OURS, Terms(), silent):
             pass
         over.set()
         renewing.result()
@@ -176,7 +263,7 @@ def test_only_one_of_many_takes_it_over(cluster: Cluster) -> None:
     def take(number: int) -> None:
         together.wait()
         try:
-            with held(cluster, SHOP, Run(f"cccc000{number}"), Terms(), silent):
+            with held(cluster, (SHOP,), Run(f"cccc000{number}"), Terms(), silent):
                 won.append(number)
                 over.wait(20)
         except ConfigurationError:
@@ -258,7 +345,7 @@ def test_a_lease_that_was_lost_unnoticed_is_noticed_in_the_end(cluster: Cluster,
 def test_a_run_that_must_not_measure_deploys_nothing(cluster: Cluster, measured: Measured) -> None:
     said: list[str] = []
     refused = pytest.raises(ConfigurationError, match=f"estate is being measured by run {THEIRS.id}")
-    with held(cluster, estate.NAME, THEIRS, Terms(), silent), refused:
+    with held(cluster, (estate.NAME,), THEIRS, Terms(), silent), refused:
         measured(Terms(), said.append)
     assert said == []
     assert left_over(cluster) == []

@@ -56,7 +56,14 @@ def test_json_says_the_same() -> None:
     assert document(attached(Paper()))["ready"]
 
 
-@pytest.mark.parametrize("arguments", [[], ["--context", "prod", "--kubeconfig", "/absent/config"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["--context", "prod", "--kubeconfig", "/absent/config"],
+        ["--context", "prod", "--apply-policies"],
+    ],
+)
 def test_a_cluster_that_isnt_named_is_one_line(
     arguments: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -12,19 +12,26 @@ from lateral import preflight
 from lateral.cluster import Cluster
 from lateral.connection import ApiError, TransportError
 from lateral.model import ClusterFacts
+from lateral.preflight import Intent
 from lateral.topology import load
 
 if TYPE_CHECKING:
+    from lateral.errors import ClusterError
     from lateral.preflight import Check, Plan
 
 Object = dict[str, Any]
 
-CORE = ("Namespace", "Node", "ConfigMap", "ResourceQuota", "LimitRange", "Pod", "Service")
+CORE = (
+    *("Namespace", "Node", "ConfigMap", "ResourceQuota", "LimitRange", "Pod", "Service"),
+    *("PersistentVolumeClaim", "Secret", "ServiceAccount"),
+)
 SERVED = {
     "apps": ("v1", ("DaemonSet", "Deployment", "ReplicaSet", "StatefulSet")),
     "autoscaling": ("v2", ("HorizontalPodAutoscaler",)),
+    "batch": ("v1", ("CronJob", "Job")),
+    "networking.k8s.io": ("v1", ("Ingress", "NetworkPolicy")),
     "policy": ("v1", ("PodDisruptionBudget",)),
-    "networking.k8s.io": ("v1", ("NetworkPolicy",)),
+    "scheduling.k8s.io": ("v1", ("PriorityClass",)),
 }
 GROUPS = {
     "cilium.io": ("v2", ("CiliumNetworkPolicy", "CiliumClusterwideNetworkPolicy")),
@@ -38,6 +45,7 @@ GROUPS = {
 CLUSTERWIDE = {
     "Namespace",
     "Node",
+    "PriorityClass",
     "CiliumClusterwideNetworkPolicy",
     "GlobalNetworkPolicy",
     "ClusterNetworkPolicy",
@@ -47,7 +55,9 @@ CLUSTERWIDE = {
 
 
 def plural(kind: str) -> str:
-    return f"{kind.lower()[:-1]}ies" if kind.endswith("y") else f"{kind.lower()}s"
+    if kind.endswith("y"):
+        return f"{kind.lower()[:-1]}ies"
+    return f"{kind.lower()}es" if kind.endswith("s") else f"{kind.lower()}s"
 
 
 def node(name: str, **spec: Any) -> Object:
@@ -79,6 +89,8 @@ class Paper:
     may: Callable[[Mapping[str, str]], bool] = lambda _: True
     forbidden: set[str] = field(default_factory=set)
     """Plurals that may not be read."""
+    unwelcome: dict[str, ClusterError] = field(default_factory=dict)
+    """Why objects of a kind aren't let in."""
     unreachable: str = ""
     read: set[str] = field(default_factory=set)
     """Plurals that were read."""
@@ -99,9 +111,14 @@ class Paper:
         body: Any = None,
         content_type: str = "application/json",
     ) -> Any:
-        assert (query, content_type) == (None, "application/json")
+        assert content_type == "application/json"
         if self.unreachable:
             raise TransportError(self.unreachable)
+        if query is not None:
+            assert (method, query.get("dryRun")) == ("POST", "All"), "something was created"
+            if refusal := self.unwelcome.get(body["kind"]):
+                raise refusal
+            return body
         if method == "POST":
             assert path == "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", "something was created"
             self._permit("selfsubjectaccessreviews")
@@ -183,8 +200,8 @@ class Paper:
 
 @cache
 def planned(*, existing: bool = False, unenforced: bool = False) -> Plan:
-    """A run of Sock Shop."""
-    return preflight.plan(load("sock-shop"), existing=existing, unenforced=unenforced)
+    """A run of Sock Shop; of one that is there, under the policies that are there."""
+    return preflight.plan(load("sock-shop"), Intent(existing=existing, applying=not existing, unenforced=unenforced))
 
 
 def checked(paper: Paper, *, existing: bool = False, plan: Plan | None = None) -> tuple[Check, ...]:

@@ -6,20 +6,24 @@ from collections.abc import Mapping
 from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
 
 from lateral import preflight
+from lateral.connection import ApiError, TransportError
 from lateral.placement import placement
-from lateral.preflight import Check, Level
+from lateral.preflight import Check, Intent, Level
 from lateral.preflight.permissions import PERMISSIONS, Place
 from lateral.preflight.quota import quantity
 from lateral.resources import RUN_LABEL
 from lateral.topology import load
 
-from .paper import GROUPS, Paper, checked, daemonset, named, node
+from .paper import GROUPS, Paper, checked, daemonset, named, node, planned
+
+if TYPE_CHECKING:
+    from lateral.errors import ClusterError
 
 TWO = """
 application: shop
@@ -114,14 +118,98 @@ def test_everything_that_is_granted_for_preflight_is_read() -> None:
 
 def test_pull_secrets_that_are_brought_along_may_have_to_be_read_and_created() -> None:
     placed = placement([], [], ["ops/mirror", "own"], "", prefix="--")
-    plan = preflight.plan(load("sock-shop"), placed)
+    plan = preflight.plan(load("sock-shop"), Intent(placed))
     found = odd(checked(Paper(may=lambda asked: asked["resource"] != "secrets"), plan=plan))
     created = "sock-shop, default-*, outside-*, canary-*"
     assert found == [
-        ("refusal", f"permissions: may not get secrets in ops, {created}"),
+        ("refusal", f"permissions: may not get secrets named mirror in ops, {created}"),
         ("refusal", f"permissions: may not create secrets in {created}"),
-        ("refusal", f"permissions: may not patch secrets in {created}"),
+        ("refusal", f"permissions: may not patch secrets named mirror in {created}"),
     ]
+
+
+def test_a_role_may_be_about_a_pull_secret_alone() -> None:
+    """It has a name that is known, so that nobody has to let a run read others; creating knows no names."""
+    plan = preflight.plan(load("sock-shop"), Intent(placement([], [], ["ops/mirror"], "", prefix="--")))
+
+    def may(asked: Mapping[str, str]) -> bool:
+        return asked["resource"] != "secrets" or asked["verb"] == "create" or asked.get("name") == "mirror"
+
+    assert not odd(checked(Paper(may=may), plan=plan))
+
+
+def test_pull_secrets_are_brought_into_the_runs_own_namespaces_alone() -> None:
+    """Into the namespace of an application that is there nothing is copied, and no right to is wanted there."""
+    placed = placement([], [], ["ops/mirror", "own"], "", prefix="--")
+    plan = preflight.plan(load("sock-shop"), Intent(placed, existing=True, applying=False))
+    paper = Paper(may=lambda asked: asked["resource"] != "secrets", objects={("", "Namespace"): there()})
+    created = "default-*, outside-*, canary-*"
+    assert odd(checked(paper, plan=plan)) == [
+        ("refusal", f"permissions: may not get secrets named mirror in ops, {created}"),
+        ("refusal", f"permissions: may not create secrets in {created}"),
+        ("refusal", f"permissions: may not patch secrets named mirror in {created}"),
+        ("warning", "pull secrets: Secret mirror is not copied into sock-shop, which isn't the run's"),
+    ]
+
+
+@pytest.mark.parametrize(("existing", "kinds"), [(True, ("Pod", "ReplicaSet")), (False, ("Namespace",))])
+def test_what_admission_has_against_a_run_is_told_before_it_begins(existing: bool, kinds: tuple[str, ...]) -> None:
+    """Where others rule: beside an application that is there, or where its namespaces come to be."""
+    found = {("", "Namespace"): there()} if existing else {}
+    names = {"Pod": "rogue-* in sock-shop", "ReplicaSet": "twin-front-end-* in sock-shop", "Namespace": "sock-shop"}
+    for kind in kinds:
+        for refusal in (ApiError("denied", 422), ApiError("exceeded quota", 403)):
+            checks = checked(Paper(unwelcome={kind: refusal}, objects=found), existing=existing)
+            assert only(checks) == ("refusal", f"admission: {kind} {names[kind]} isn't let in: {refusal}")
+    [fine] = [one.detail for one in checked(Paper(objects=found), existing=existing) if one.what == "admission"]
+    assert fine.startswith(f"dry runs of {len(kinds)} object")
+
+
+def test_policies_are_tried_where_they_are_to_be_applied_to_an_application_that_is_there() -> None:
+    paper = Paper(unwelcome={"NetworkPolicy": ApiError("denied", 422)}, objects={("", "Namespace"): there()})
+    assert not odd(checked(paper, existing=True))
+    applying = preflight.plan(load("sock-shop"), Intent(existing=True, applying=True))
+    assert only(checked(paper, plan=applying)) == (
+        "refusal",
+        "admission: NetworkPolicy canary in sock-shop isn't let in: denied",
+    )
+
+
+@pytest.mark.parametrize(
+    ("refusal", "level"),
+    [
+        (ApiError("admission webhook x.example does not support dry run", 400), "warning"),
+        (TransportError("reset"), "warning"),
+        (ApiError("pods is forbidden: User u cannot create resource pods", 403), ""),
+        (ApiError("there already", 409), ""),
+        (ApiError("no such namespace", 404), ""),
+    ],
+)
+def test_what_is_no_word_of_admissions_is_told_as_what_it_is(refusal: ClusterError, level: str) -> None:
+    """What can't be tried remains unknown; rights and what is there are looked at elsewhere."""
+    paper = Paper(unwelcome={"Pod": refusal}, objects={("", "Namespace"): there()})
+    assert [found for found, _ in odd(checked(paper, existing=True))] == ([level] if level else [])
+
+
+def test_policies_that_are_only_measured_need_no_rights_to_change_any() -> None:
+    """But for the canaries' own; where a set of the run's own is applied, it is, and it is tried beforehand."""
+
+    def may(asked: Mapping[str, str]) -> bool:
+        changes = asked["verb"] in ("create", "get", "patch", "delete")
+        return asked["resource"] != "networkpolicies" or not changes or asked["namespace"].startswith("canary-")
+
+    paper = Paper(may=may, objects={("", "Namespace"): there()})
+    assert not odd(checked(paper, existing=True))
+    applying = preflight.plan(load("sock-shop"), Intent(existing=True, applying=True))
+    assert odd(checked(paper, plan=applying)) == [
+        ("refusal", "permissions: may not create networkpolicies.networking.k8s.io in sock-shop, default"),
+        *(
+            ("refusal", f"permissions: may not {verb} networkpolicies.networking.k8s.io in sock-shop")
+            for verb in ("get", "patch", "delete")
+        ),
+    ]
+    without = preflight.plan(load("sock-shop"), Intent(applying=False))
+    assert not odd(checked(Paper(may=may), plan=without))
 
 
 def test_what_is_put_beside_an_application_has_to_be_removable_there() -> None:
@@ -205,6 +293,14 @@ def test_an_application_that_is_on_its_way_out_is_waited_for() -> None:
     leaving["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
     paper = Paper(objects={("", "Namespace"): [named("default"), named("kube-system"), leaving]})
     assert only(checked(paper)) == ("refusal", "application: namespace sock-shop is still being deleted")
+
+
+def test_which_namespaces_will_be_used_is_told() -> None:
+    """The application's, too, where something is put beside it."""
+    own = "default-*, outside-*, canary-*"
+    rest = ("a Lease in: default", "looked at: kube-system")
+    assert planned().uses() == (f"created: sock-shop, {own}", *rest)
+    assert planned(existing=True).uses() == (f"created: {own}", "measured as it is: sock-shop", *rest)
 
 
 def test_an_application_that_is_to_be_there_and_isnt_is_missed() -> None:

@@ -55,28 +55,26 @@ def owner(kind: str, api_version: str = "apps/v1") -> dict[str, Any]:
     return {"apiVersion": api_version, "kind": kind, "name": "mine", "controller": True}
 
 
-def test_services_that_lead_to_ready_pods_lead_to_no_twin() -> None:
+def test_services_that_lead_to_ready_pods_lead_to_none_of_the_runs() -> None:
     """One without a selector leads to what somebody else has written down."""
-    assert not told(service(PAYMENT), service(None, publishNotReadyAddresses=True), service({"name": "other"}))
+    assert not told(
+        service(PAYMENT), service(ROGUE), service(None, publishNotReadyAddresses=True), service({"name": "other"})
+    )
 
 
-@pytest.mark.parametrize(
-    ("labels", "published", "who"),
-    [
-        (PAYMENT, True, f"publishes addresses that aren't ready: it would lead to {TWIN}"),
-        (ROGUE, False, f"would lead to {ATTACKER}, whose labels it selects"),
-    ],
-)
-def test_a_service_that_would_lead_to_the_runs_pods(labels: dict[str, str], published: bool, who: str) -> None:
+@pytest.mark.parametrize(("labels", "who"), [(PAYMENT, TWIN), (ROGUE, ATTACKER)])
+def test_a_service_that_would_lead_to_the_runs_pods(labels: dict[str, str], who: str) -> None:
     """Its users would be sent there."""
-    assert told(service(labels, publishNotReadyAddresses=published)) == [
-        ("refusal", f"labels: Service door of sock-shop {who}")
+    said = f"publishes addresses that aren't ready: it would lead to {who}"
+    assert told(service(labels, publishNotReadyAddresses=True)) == [
+        ("refusal", f"labels: Service door of sock-shop {said}")
     ]
 
 
 def test_a_load_balancer_that_takes_whatever_isnt_ready() -> None:
-    [(level, said)] = told(service(PAYMENT, {"cloud.google.com/neg-status": "{}"}))
-    assert (level, TWIN in said, "fail their health checks" in said) == ("warning", True, True)
+    for labels, who in ((PAYMENT, TWIN), (ROGUE, ATTACKER)):
+        [(level, said)] = told(service(labels, {"cloud.google.com/neg-status": "{}"}))
+        assert (level, who in said, "fail their health checks" in said) == ("warning", True, True)
 
 
 def test_an_autoscaler_that_would_count_a_twin() -> None:
@@ -111,17 +109,15 @@ def test_an_autoscaler_of_what_cant_be_looked_at() -> None:
         ({"maxUnavailable": "25%"}, "warning"),
         ({"minAvailable": "50%"}, "warning"),
         ({"minAvailable": 1}, ""),
-        ({"minAvailable": 1, "selector": {}}, "refusal"),
+        ({"minAvailable": 1, "selector": {}}, ""),
         ({"maxUnavailable": 1, "selector": None}, ""),
         ({"maxUnavailable": 1, "selector": {"matchLabels": {"name": "other"}}}, ""),
-        ({"maxUnavailable": 1, "selector": {"matchLabels": ROGUE}}, "refusal"),
+        ({"maxUnavailable": 1, "selector": {"matchLabels": ROGUE}}, ""),
     ],
 )
 def test_budgets(spec: dict[str, Any], level: str) -> None:
-    """A twin is one more that is wanted and never healthy; an attacker's pod is one that is healthy and not wanted."""
-    found = told(budget(**spec))
-    assert {one for one, _ in found} - {"warning"} == ({level} if level == "refusal" else set())
-    assert bool(found) is bool(level)
+    """A twin is one more that is wanted and never healthy; an attacker's pod is neither."""
+    assert {one for one, _ in told(budget(**spec))} == ({level} if level else set())
 
 
 def test_an_operator_that_may_go_by_labels() -> None:

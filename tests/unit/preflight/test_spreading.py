@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from lateral import preflight
+from lateral.preflight import Intent
 from lateral.topology import load
 
 from .paper import Paper, checked, named, node
@@ -46,7 +47,7 @@ def told(pods: list[dict[str, Any]], footholds: int | None = 1) -> list[tuple[st
         ("", "Node"): nodes(a="west", b="west", c="east"),
         ("", "Pod"): pods,
     }
-    plan = preflight.plan(load(SHOP), existing=True, footholds=footholds)
+    plan = preflight.plan(load(SHOP), Intent(existing=True, footholds=footholds))
     return odd(checked(Paper(objects=held), plan=plan))
 
 
