@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from lateral.attacker import is_ready, listener, listener_script
 from lateral.connection import ApiError
 from lateral.errors import ClusterError
+from lateral.listener import listener, listener_script
 from lateral.model import Outcome, Protocol, Speaks, Via
+from lateral.pods import is_ready
 from lateral.policy import PolicySet, idle
 from lateral.probe import Dial, Prober, Tunnel
 from lateral.providers.lab import lab

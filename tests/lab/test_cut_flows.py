@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from lateral import application, journey, topology
-from lateral.attacker import is_ready
 from lateral.model import Outcome, Phase, Protocol, Sample, Via
+from lateral.pods import is_ready
 from lateral.probe import Dial, Prober
 from lateral.providers.lab import lab
 from lateral.resources import Document, Run

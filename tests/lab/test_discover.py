@@ -12,8 +12,8 @@ import pytest
 import yaml
 
 from lateral import application, policy
-from lateral.attacker import is_ready
 from lateral.cli import main
+from lateral.pods import is_ready
 from lateral.providers.lab import Lab, started
 from lateral.resources import Run
 from lateral.topology import load

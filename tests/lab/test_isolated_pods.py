@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import lateral
-from lateral.attacker import is_ready
+from lateral.pods import is_ready
 from lateral.providers.lab import started
 from lateral.resources import Run, template
 from lateral.waiting import until

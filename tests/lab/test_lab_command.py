@@ -22,9 +22,9 @@ from typing import Any
 import pytest
 import yaml
 
-from lateral.attacker import is_ready
 from lateral.cluster import Cluster
 from lateral.model import ClusterFacts
+from lateral.pods import is_ready
 from lateral.resources import Run, load, template
 from lateral.waiting import until
 

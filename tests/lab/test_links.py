@@ -8,7 +8,7 @@ from typing import Any
 from tests import estate
 
 from lateral import attacker
-from lateral.attacker import Foothold
+from lateral.foothold import Foothold
 from lateral.model import SourceKind
 from lateral.providers.lab import started
 from lateral.reachability import link

@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from lateral.attacker import Foothold
 from lateral.cluster import Cluster
 from lateral.established import connections
+from lateral.foothold import Foothold
 from lateral.model import Established, Expectation, Flow, Protocol, Source, SourceKind, Speaks, Target, Via
 from lateral.probe import Dial
 

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from lateral import attacker
-from lateral.attacker import Foothold
 from lateral.errors import ClusterError
+from lateral.foothold import Foothold
 from lateral.model import Source, SourceKind
 from lateral.placement import pod_spec
 from lateral.reachability import link
