@@ -11,7 +11,7 @@ from lateral.reports.summary import INTENDED_LEAK, SHOWN, summarise
 from lateral.topology import load
 from lateral.verdict import judge
 
-from .synthetic import DENIED, IGNORED, INTENDED, LOOT, ROGUE, Seen, assess, journey
+from .synthetic import DENIED, IGNORED, INTENDED, LOOT, ROGUE, Seen, assess, journey, sample, sweep
 
 ENFORCED = Phase.ENFORCED
 
@@ -37,6 +37,22 @@ def test_all_well() -> None:
         "policies in force after 1.2 s; measured in 20.0 s"
     )
     assert not [line for line in text if line.startswith(("still open", "intended, but", "nothing proven"))]
+
+
+def test_the_last_path_to_settle_is_one_that_settled() -> None:
+    """A path that stays open was open before the policies were in force, too: that was no delay."""
+    settles, stays = many(2)
+    told = {settles.id: Outcome.DROPPED, stays.id: Outcome.OPEN}
+    enforced = sweep([settles, stays], ENFORCED, lambda flow, _: told[flow.id])
+    seen = dict(enforced.observations)
+    for flow, late in ((settles, 0.4), (stays, 1.1)):
+        early = sample(Outcome.OPEN, at=late)
+        seen[flow.id] = dataclasses.replace(seen[flow.id], samples=(early, *seen[flow.id].samples))
+    sweeps = {ENFORCED: dataclasses.replace(enforced, observations=seen)}
+    text = lines(assess([settles, stays], sweeps=sweeps))
+    assert [line.partition("; ")[2] for line in text if line.startswith("contained paths")] == [
+        "the last path settled after 400 ms (rogue-0.default to user-db.sock-shop:27017/TCP)"
+    ]
 
 
 def test_journey() -> None:
