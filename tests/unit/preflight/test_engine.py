@@ -83,11 +83,11 @@ def cilium(**config: str) -> Paper:
         ({"policy-audit-mode": "true"}, "refusal", "policy-audit-mode is true"),
         ({"enable-policy": "never"}, "refusal", "enable-policy is never"),
         ({"enable-k8s-networkpolicy": "false"}, "refusal", "enable-k8s-networkpolicy is false"),
-        ({"enable-policy": "always"}, "warning", "enable-policy is always"),
+        ({"enable-policy": "always"}, "refusal", "enable-policy is always"),
     ],
 )
 def test_modes_of_cilium(config: dict[str, str], level: str, said: str) -> None:
-    """Where it only says what it would deny, a run would find everything open."""
+    """Where it only says what it would deny, a run would find everything open; where it denies by itself, nothing."""
     # The names of the options are no names of arguments.
     found = odd(checked(cilium(**config)))
     assert [one for one, _ in found] == ([level] if level else [])
