@@ -6,6 +6,10 @@ from typing import Any
 
 import pytest
 
+from lateral import preflight
+from lateral.preflight.plan import Intent
+from lateral.topology import load
+
 from .paper import GROUPS, Paper, checked, named
 from .test_checks import odd
 
@@ -56,12 +60,22 @@ def test_a_policy_elsewhere_is_nobodys_business() -> None:
             {"matchLabels": {"k8s:io.cilium.k8s.namespace.labels.kubernetes.io/metadata.name": "kube-system"}},
             "kube-dns.kube-system",
         ),
+        ({"matchLabels": {"app": "rogue", "k8s:io.cilium.k8s.policy.serviceaccount": "payer"}}, ROGUES),
+        (
+            {
+                "matchLabels": {"app": "rogue"},
+                "matchExpressions": [
+                    {"key": "k8s:io.cilium.k8s.policy.cluster", "operator": "In", "values": ["east"]},
+                ],
+            },
+            ROGUES,
+        ),
         ({"matchLabels": {"reserved:host": ""}}, ""),
         ({"matchLabels": {"k8s:io.kubernetes.pod.namespace": "billing"}}, ""),
     ],
 )
 def test_ciliums_selectors(selector: dict[str, Any], selected: str) -> None:
-    """Labels with their source, a pod's namespace, and that one's labels."""
+    """Labels with their source, a pod's namespace, that one's labels, and what may be so of any pod."""
     found = standing(CILIUM, "CiliumClusterwideNetworkPolicy", "base", endpointSelector=selector)
     assert found == ([f"CiliumClusterwideNetworkPolicy base selects {selected}"] if selected else [])
 
@@ -122,3 +136,42 @@ def test_what_an_existing_application_lives_under_is_what_is_measured() -> None:
     assert not odd(checks)
     [found] = [one for one in checks if one.what == "standing policies"]
     assert found.detail.endswith("the run measures what it does")
+
+
+@pytest.mark.parametrize(
+    ("selector", "level"),
+    [
+        ({"k8s:io.kubernetes.pod.namespace": "sock-shop"}, "ok"),
+        ({"k8s:io.kubernetes.pod.namespace": "kube-system"}, "ok"),
+        ({}, "warning"),
+    ],
+)
+def test_a_clusters_policy_is_a_part_of_what_an_existing_application_lives_under(
+    selector: dict[str, str], level: str
+) -> None:
+    """Unless it is about the run's own pods, too, that stand outside."""
+    policy = named("base", spec={"endpointSelector": {"matchLabels": selector}})
+    namespaces = [named("default"), named("kube-system"), named("sock-shop")]
+    objects = {("", "Namespace"): namespaces, (CILIUM, "CiliumClusterwideNetworkPolicy"): [policy]}
+    checks = checked(Paper(objects=objects, groups=(CILIUM,)), existing=True)
+    [found] = [one for one in checks if one.what == "standing policies"]
+    assert found.level == level
+    assert ("exempt namespaces with the label lateral.dev/run" in found.advice) is (level == "warning")
+    assert "never open before" not in found.advice
+
+
+def test_what_stands_is_in_the_way_of_policies_that_are_applied_beside_it() -> None:
+    """Then there is a time before them, in which every path should be open."""
+    namespaces = [named("default"), named("kube-system"), named("sock-shop")]
+    deny = named("deny", "sock-shop", spec={"podSelector": {}})
+    paper = Paper(objects={("", "Namespace"): namespaces, (K8S, "NetworkPolicy"): [deny]})
+    checks = checked(paper, plan=preflight.plan(load("sock-shop"), Intent(existing=True, applying=True)))
+    [found] = [one for one in checks if one.what == "standing policies"]
+    assert "never open before the run's own policies" in found.advice
+
+
+def test_a_clusters_policy_can_leave_out_what_a_run_creates() -> None:
+    """As the warning advises."""
+    outside = [{"key": "k8s:io.cilium.k8s.namespace.labels.lateral.dev/run", "operator": "DoesNotExist"}]
+    [found] = standing(CILIUM, "CiliumClusterwideNetworkPolicy", "b", endpointSelector={"matchExpressions": outside})
+    assert found == "CiliumClusterwideNetworkPolicy b selects kube-dns.kube-system"
