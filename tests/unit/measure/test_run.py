@@ -720,6 +720,9 @@ def test_a_node_whose_agent_enforces_nothing_is_named(topology: Topology) -> Non
     assert not assessment.enforcement.proven
     assert not assessment.enforcement.ignored
     assert "node node-b: port 8080 OPEN" in assessment.enforcement.detail
+    assert {(check.verdict, check.detail) for check in assessment.traits} == {
+        (Verdict.UNPROVEN, "the canaries' policy was not shown to be in force")
+    }, "the healthy node isn't accused"
 
 
 def test_canaries_stand_on_every_node(topology: Topology) -> None:
