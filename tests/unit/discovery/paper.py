@@ -22,7 +22,13 @@ PLURALS = {
         "ReplicaSet": "replicasets",
     },
     "/apis/networking.k8s.io/v1": {"NetworkPolicy": "networkpolicies"},
+    "/apis/cilium.io/v2": {
+        "CiliumNetworkPolicy": "ciliumnetworkpolicies",
+        "CiliumClusterwideNetworkPolicy": "ciliumclusterwidenetworkpolicies",
+    },
 }
+GROUPS = {"groups": [{"name": "cilium.io", "versions": [{"version": "v2"}], "preferredVersion": {"version": "v2"}}]}
+CLUSTERWIDE = ("Namespace", "CiliumClusterwideNetworkPolicy")
 NO_CAT = 'exec: "cat": executable file not found in $PATH'
 TCP = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n"
 UDP = "   sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode ref drops\n"
@@ -79,9 +85,11 @@ class PaperApi:
         content_type: str = "application/json",
     ) -> Any:
         assert (method, body, query, content_type) == ("GET", None, None, "application/json"), f"{method} {path}"
+        if path == "/apis":
+            return GROUPS
         if path in PLURALS:
             known = {kind: plural for kind, plural in PLURALS[path].items() if kind not in self._missing}
-            return {"resources": [{"kind": k, "name": p, "namespaced": k != "Namespace"} for k, p in known.items()]}
+            return {"resources": [{"kind": k, "name": p, "namespaced": k not in CLUSTERWIDE} for k, p in known.items()]}
         root = next(root for root in PLURALS if path.startswith(root + "/"))
         parts = path.removeprefix(root + "/").split("/")
         namespace, rest = (parts[1], parts[2:]) if len(parts) > 2 else ("", parts)

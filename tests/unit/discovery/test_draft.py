@@ -56,6 +56,20 @@ def test_ports_of_services_containers_and_listeners(tmp_path: Path) -> None:
     assert "# declared by nothing: listens on 8125/UDP: over UDP only dns can be measured\n" in text
 
 
+def test_policies_that_are_not_understood_are_told(tmp_path: Path) -> None:
+    """They may admit what the draft then calls denied; a kind that may not be listed is told, one without any isn't."""
+    web = [controller("web", {"containerPort": 8080}), pod("web-1", {"app": "web"}, ("ReplicaSet", "web-1"))]
+    theirs = [policy(name, {}) | {"kind": "CiliumNetworkPolicy"} for name in ("api", "web")]
+    clusterwide = "CiliumClusterwideNetworkPolicy"
+    text, _ = drafted(cluster(*web, *theirs, refused=[clusterwide]), tmp_path)
+    assert (
+        "# CiliumNetworkPolicy api, web of namespace shop is not understood here: what it admits and denies is missing"
+    ) in text
+    assert f"# {clusterwide[:-1]}ies could not be looked at: " in text
+    text, _ = drafted(cluster(*web), tmp_path)
+    assert "Cilium" not in text
+
+
 def test_a_port_where_nothing_listens_says_so(tmp_path: Path) -> None:
     found = cluster(
         controller("web", {"containerPort": 8080}),
