@@ -34,7 +34,7 @@ SERVED = {
     "scheduling.k8s.io": ("v1", ("PriorityClass",)),
 }
 GROUPS = {
-    "cilium.io": ("v2", ("CiliumNetworkPolicy", "CiliumClusterwideNetworkPolicy")),
+    "cilium.io": ("v2", ("CiliumNetworkPolicy", "CiliumClusterwideNetworkPolicy", "CiliumEndpoint")),
     "crd.projectcalico.org": ("v1", ("NetworkPolicy", "GlobalNetworkPolicy")),
     "crd.antrea.io": ("v1beta1", ("NetworkPolicy", "ClusterNetworkPolicy")),
     "policy.networking.k8s.io": (

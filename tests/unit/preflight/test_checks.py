@@ -93,7 +93,7 @@ def test_where_not_even_that_may_be_asked_nothing_is_allowed() -> None:
 def test_what_may_not_be_read_is_never_fine(resource: str) -> None:
     """Whatever preflight alone has to read: where it mustn't, something remains unknown, and that is told."""
     paper = Paper(groups=tuple(GROUPS), forbidden={resource})
-    if resource == "configmaps":
+    if resource in ("configmaps", "ciliumendpoints"):
         paper.objects["apps", "DaemonSet"] = [daemonset("cilium", "registry.example/cilium/cilium:v1.17.0")]
     paper.objects["", "Namespace"] = there()
     found = odd(checked(paper, existing=True))
