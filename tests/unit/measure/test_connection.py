@@ -99,6 +99,18 @@ def kubeconfig(host: str) -> dict[str, Any]:
     }
 
 
+def test_a_server_that_has_answered_once_is_waited_for_longer(server: Server, connection: Connection) -> None:
+    """It restarts; one that never answers is more likely somebody's mistake, which is told within seconds."""
+    server.planned = [None] * 20
+    with pytest.raises(TransportError):
+        connection.request("GET", "/version")
+    at_first = len(server.requests)
+    assert 3 < at_first < 10
+    server.planned = [(200, b"{}"), *[None] * at_first, (200, b'{"back": true}')]
+    assert connection.request("GET", "/version") == {}
+    assert connection.request("GET", "/version") == {"back": True}
+
+
 def test_a_request_carries_token_query_and_body(server: Server, connection: Connection) -> None:
     server.planned = [(201, b'{"kind": "Pod"}')]
     answer = connection.request("POST", "/api/v1/pods", {"fieldValidation": "Strict"}, {"kind": "Pod"})
