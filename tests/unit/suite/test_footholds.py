@@ -7,7 +7,18 @@ from collections.abc import Mapping, Sequence
 
 import pytest
 
-from lateral.model import Finding, Flow, Outcome, Phase, Proof, Sample, Verdict
+from lateral.model import (
+    Enforcement,
+    Finding,
+    Flow,
+    NodeEnforcement,
+    Outcome,
+    Phase,
+    PodState,
+    Proof,
+    Sample,
+    Verdict,
+)
 from lateral.verdict import judge
 
 from . import synthetic
@@ -20,6 +31,7 @@ DENIED, INTENDED, CONTROL = FLOWS = tuple(
 
 HERE, THERE = "default/rogue-1", "default/rogue-1-2"
 """Two pods of one source: the first on the target's node, the second on another."""
+NODES = {HERE: synthetic.NODE, THERE: "node-b"}
 _OPEN_THROUGHOUT = dict.fromkeys(Phase, (Outcome.OPEN,) * synthetic.DIALS)
 _CLOSED = {**_OPEN_THROUGHOUT, Phase.ENFORCED: (Outcome.DROPPED,) * synthetic.DIALS}
 
@@ -27,16 +39,22 @@ Story = Mapping[Phase, Sequence[Outcome]]
 """What one pod saw by a pod's address, dial after dial."""
 
 
-def judged(denied: Mapping[str, Story], control: Mapping[str, Story]) -> Finding:
+def judged(
+    denied: Mapping[str, Story], control: Mapping[str, Story], enforcement: Enforcement = synthetic.IN_FORCE
+) -> Finding:
     """The verdict on the denied path from these pods, whose control tells this of them."""
-    assessment = synthetic.assess(FLOWS)
+    nodes = dict.fromkeys(NODES.values(), synthetic.IN_FORCE.nodes[synthetic.NODE])
+    shown = dataclasses.replace(enforcement, nodes={**nodes, **enforcement.nodes})
+    assessment = synthetic.assess(FLOWS, enforcement=shown)
     sweeps = {}
     for phase, swept in assessment.sweeps.items():
         observations = dict(swept.observations)
         for flow, stories in ((DENIED, denied), (CONTROL, control)):
             samples = tuple(one for foothold, story in stories.items() for one in dials(foothold, story[phase]))
             observations[flow.id] = dataclasses.replace(observations[flow.id], samples=samples)
-        sweeps[phase] = dataclasses.replace(swept, observations=observations)
+        dialling = tuple(PodState(*one.split("/"), f"uid-{one}", 0, True, node) for one, node in NODES.items())
+        pods = {**swept.pods, DENIED.source.id: dialling}
+        sweeps[phase] = dataclasses.replace(swept, observations=observations, pods=pods)
     found = judge(dataclasses.replace(assessment, sweeps=sweeps))
     return next(finding for finding in found if finding.flow == DENIED)
 
@@ -88,6 +106,16 @@ def test_each_pod_needs_its_own_control() -> None:
     assert finding.reason == (
         f"rogue.default, by pod {THERE}, could dial nothing under the policies, not even what it may"
     )
+
+
+@pytest.mark.parametrize(("refusing", "verdict"), [("node-a", Verdict.CONTAINED), ("node-b", Verdict.UNPROVEN)])
+def test_a_refusal_is_a_deny_only_where_the_canaries_of_its_own_nodes_refuse(refusing: str, verdict: Verdict) -> None:
+    """One pod of the source and the target are on node-a, the other pod is on node-b and sees silence."""
+    shown = {node: NodeEnforcement(1.0, ((Outcome.DROPPED, "timeout"),)) for node in ("node-a", "node-b")}
+    shown[refusing] = NodeEnforcement(1.0, ((Outcome.REFUSED, "ECONNREFUSED"),))
+    refused = {**_OPEN_THROUGHOUT, Phase.ENFORCED: (Outcome.REFUSED,) * synthetic.DIALS}
+    enforcement = dataclasses.replace(synthetic.IN_FORCE, nodes=shown)
+    assert judged({HERE: refused, THERE: _CLOSED}, BOTH, enforcement).verdict is verdict
 
 
 def test_each_pod_must_have_dialled_often_enough() -> None:
