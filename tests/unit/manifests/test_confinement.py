@@ -100,7 +100,15 @@ def test_a_runs_own_pods_may_be_entered(name: str) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["front-end-7d4b9c6f5d-x7k2p", "orders-db-0", "twin-peaks", "twin-peaks-7d4b9c6f5d-x7k2p", "backup-29384756-x7k2p"],
+    [
+        "front-end-7d4b9c6f5d-x7k2p",
+        "front-end-7d4b9c6f-24589",
+        "orders-db-0",
+        "twin-peaks",
+        "twin-peaks-7d4b9c6f5d-x7k2p",
+        "backup-29384756-x7k2p",
+        "backup-29384756-24589",
+    ],
 )
 def test_nobody_elses_pods_may_be_entered(name: str) -> None:
     """But forwarded to, past policies: that is how it is seen that they are alive."""
@@ -148,6 +156,8 @@ HARMFUL: dict[str, Change] = {
     "no seccomp": without("securityContext", "seccompProfile"),
     "unconfined": lambda spec: spec["securityContext"].update(seccompProfile={"type": "Unconfined"}),
     "sysctls": lambda spec: spec["securityContext"].update(sysctls=[{"name": "kernel.x", "value": "1"}]),
+    "another SELinux type": lambda spec: spec["securityContext"].update(seLinuxOptions={"type": "spc_t"}),
+    "no AppArmor": lambda spec: spec["securityContext"].update(appArmorProfile={"type": "Unconfined"}),
     "a Windows node's processes": lambda spec: spec["securityContext"].update(windowsOptions={"hostProcess": True}),
     "no security context": without("securityContext"),
     "a container without any": without("containers", "0", "securityContext"),
@@ -161,6 +171,12 @@ HARMFUL: dict[str, Change] = {
     "a container that may be root": secured(runAsNonRoot=False),
     "a container that is unconfined": secured(seccompProfile={"type": "Unconfined"}),
     "a container that sees all of /proc": secured(procMount="Unmasked"),
+    "a container of another SELinux type": secured(seLinuxOptions={"type": "spc_t"}),
+    "a container without AppArmor": secured(appArmorProfile={"type": "Unconfined"}),
+    "a node's connections": container(startupProbe={"tcpSocket": {"host": "10.96.0.1", "port": 443}}),
+    "a node's requests": container(livenessProbe={"httpGet": {"host": "169.254.169.254", "port": 80}}),
+    "a node's requests for readiness": container(readinessProbe={"httpGet": {"host": "169.254.169.254", "port": 80}}),
+    "a node's requests at first": container(lifecycle={"postStart": {"httpGet": {"host": "10.96.0.1", "port": 80}}}),
     "a container on a Windows node": secured(windowsOptions={"hostProcess": True}),
     "a Secret's keys": container(envFrom=[{"secretRef": {"name": "s"}}]),
     "a Secret's key": container(env=[{"name": "A", "valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}}}]),
@@ -180,6 +196,24 @@ def test_beside_an_application_pods_get_nothing_of_it_and_nothing_of_the_node(wh
     assert POLICY.refusals(create(made))
     assert POLICY.refusals(update(whose, made))
     assert POLICY.refusals(create(made, OWN)) == [], "there the namespace's level decides"
+
+
+@pytest.mark.parametrize("whose", [ROGUE, TWIN], ids=["pod", "replicaset"])
+def test_beside_an_application_no_annotation_takes_a_pods_apparmor_away(whose: Document) -> None:
+    """So it is said to servers before 1.30."""
+    made = copy.deepcopy(whose)
+    metadata = made["metadata"] if whose is ROGUE else made["spec"]["template"]["metadata"]
+    metadata["annotations"]["container.apparmor.security.beta.kubernetes.io/rogue"] = "unconfined"
+    assert POLICY.refusals(create(made))
+
+
+def test_a_service_takes_no_address_of_others() -> None:
+    """Nodes would lead to the run what is sent there."""
+    service: Document = {"metadata": {"name": "one", "labels": {RUN_LABEL: RUN.id}}, "spec": {}}
+    taking = {**service, "spec": {"externalIPs": ["10.96.0.10"]}}
+    assert POLICY.refusals(Request("CREATE", "", "services", OWN, "one", service)) == []
+    assert POLICY.refusals(Request("CREATE", "", "services", OWN, "one", taking))
+    assert POLICY.refusals(Request("UPDATE", "", "services", OWN, "one", taking, service))
 
 
 @pytest.mark.parametrize(
@@ -287,6 +321,8 @@ def test_elsewhere_only_dns_is_looked_at_and_policies_are_tried() -> None:
     dns, default = named("kube-system"), named("default")
     assert POLICY.refusals(connect("pods/portforward", "coredns-x", dns)) == []
     assert POLICY.refusals(connect("pods/exec", "coredns-x", dns))
+    for theirs in ("etcd-control-plane", "node-local-dns-x7k2p", "kube-proxy-x7k2p"):
+        assert POLICY.refusals(connect("pods/portforward", theirs, dns)), "it shares its node's network"
     assert POLICY.refusals(connect("pods/portforward", "coredns-x", default))
     tried = replace(create(unlabelled(NETWORK_POLICY), default), dry_run=True)
     assert POLICY.refusals(tried) == []
