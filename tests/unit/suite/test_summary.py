@@ -55,6 +55,13 @@ def test_the_last_path_to_settle_is_one_that_settled() -> None:
     ]
 
 
+def test_what_a_single_path_may_leak_is_bounded_by_its_own_dials() -> None:
+    """The flow has two paths of four dials each: what only one of them leaked, the other's dials say nothing of."""
+    [told] = [line for line in lines(assess()) if line.startswith("contained paths")]
+    assert told.startswith("contained paths: closed in all of 8 dials: a leak common to them is below 37.5%")
+    assert "one of a single path below 75% (95 % confidence)" in told
+
+
 def test_journey() -> None:
     """One line says how far the journey got; what the policies broke follows, with the pods that changed."""
     assert "journey: 8/8 steps before, 8/8 under, 8/8 after" in lines(assess())
