@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from lateral.model import (
+    NO_POLICIES,
     Assessment,
     ClusterFacts,
     Enforcement,
@@ -194,6 +195,7 @@ def assess(
         newcomers=kept_out(flows) if newcomers is None else newcomers,
         window=window,
         proof=proof,
+        policed=frozenset() if policies == NO_POLICIES else frozenset({"sock-shop"}),
         established=(Established(DENIED.id, opened=True, survived=True),)
         if established is None
         else tuple(established),

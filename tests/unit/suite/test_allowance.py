@@ -91,13 +91,23 @@ def test_what_the_journey_suffers_from_something_else_stays() -> None:
     assert not found.pods
 
 
-@pytest.mark.parametrize(("standing", "exposed"), [((), False), (("NetworkPolicy deny in shop",), True)])
-def test_an_application_under_no_policies_at_all_is_open_anyway(standing: tuple[str, ...], exposed: bool) -> None:
-    """As it is found: only where some policy might have closed a path is that passed over."""
+@pytest.mark.parametrize(
+    ("policed", "exposed"),
+    [
+        pytest.param((), False, id="nowhere"),
+        pytest.param(("kube-system",), False, id="elsewhere"),
+        pytest.param(("kube-system", DENIED.target.namespace), True, id="at the target"),
+        pytest.param((DENIED.source.namespace,), True, id="at the source"),
+        pytest.param(("",), True, id="everywhere"),
+    ],
+)
+def test_what_is_under_no_policies_at_all_is_open_anyway(policed: tuple[str, ...], exposed: bool) -> None:
+    """Only where some policy might have closed a path is that passed over: the DNS servers' close none to others."""
     live = ignoring(proof=Proof.CONTROLS, policies="live", journeys={})
-    found = allowed(dataclasses.replace(live, standing=standing))
+    found = allowed(dataclasses.replace(live, policed=frozenset(policed)))
     assert found.holds
     assert (DENIED.id in found.flows) == exposed
+    assert ("what no policy might have closed is open as ever, and fails" in found.said) != exposed
 
 
 def test_without_policies_what_is_open_would_be_open_anyway() -> None:
@@ -106,4 +116,4 @@ def test_without_policies_what_is_open_would_be_open_anyway() -> None:
     assert found.holds
     assert found.flows == {INTENDED.id, CONTROL.id}
     assert not found.newcomers
-    assert found.said.endswith("; what is open fails as ever, as there are no policies that might have closed it")
+    assert found.said.endswith("; what no policy might have closed is open as ever, and fails")
