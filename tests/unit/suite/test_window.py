@@ -11,7 +11,21 @@ from lateral.model import Assessment, Enforcement, Observation, Outcome, Phase, 
 from lateral.verdict import judge
 from lateral.window import Window, judge_window, newcomers
 
-from .synthetic import CONTROL, DENIED, FLOWS, IN_FORCE, INTENDED, REJECTING, ROGUE, assess, kept_out, newcomer, sample
+from .synthetic import (
+    CONTROL,
+    DENIED,
+    FLOWS,
+    IN_FORCE,
+    INTENDED,
+    NODE,
+    REJECTING,
+    ROGUE,
+    assess,
+    kept_out,
+    newcomer,
+    pods,
+    sample,
+)
 
 
 def window(assessment: Assessment) -> Window:
@@ -103,6 +117,18 @@ def test_a_refusal_that_looks_as_the_canarys_denies() -> None:
     """An engine that refuses does so to new pods, too."""
     refused = [sample(Outcome.REFUSED, detail="ECONNREFUSED", at=at) for at in (0.0, 0.5, 1.5)]
     assert window(seen(*refused, enforcement=REJECTING)).verdict is Verdict.CONTAINED
+
+
+def test_the_canaries_of_a_node_that_no_new_pod_is_on_say_nothing_of_it() -> None:
+    """Its source's other pods may be there; whom it dials isn't."""
+    refusing = {**IN_FORCE.nodes, "node-b": REJECTING.nodes[NODE]}
+    refused = [sample(Outcome.REFUSED, detail="ECONNREFUSED", at=at) for at in (0.0, 0.5, 1.5)]
+    assessment = seen(*refused, enforcement=replace(IN_FORCE, nodes=refusing))
+    sweeps = {
+        phase: replace(swept, pods={**swept.pods, **pods([ROGUE.id], node="node-b")})
+        for phase, swept in assessment.sweeps.items()
+    }
+    assert window(replace(assessment, sweeps=sweeps)).verdict is Verdict.UNPROVEN
 
 
 @pytest.mark.parametrize(
