@@ -251,6 +251,7 @@ def test_policies_of_others_that_stand_are_on_record(topology: Topology) -> None
     assessment = measure(cluster, topology, DENY_ALL, progress=lambda _: None, settle=0.3)
     assert assessment.enforcement.proven, assessment.enforcement.detail
     assert assessment.standing == ("CiliumClusterwideNetworkPolicy base",)
+    assert assessment.policed == {"sock-shop"}, "what is measured are the run's own"
     [told] = assessment.warnings
     assert told.startswith("AdminNetworkPolicy can't be looked at")
 

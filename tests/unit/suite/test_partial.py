@@ -56,7 +56,7 @@ def test_what_closed_to_all_pods_is_told(flow: Flow) -> None:
 @pytest.mark.parametrize("phases", [(Phase.BASELINE,), ()], ids=["restored", "controls-only"])
 @pytest.mark.parametrize("shut", [HERE, THERE])
 def test_what_closed_to_one_pod_only_is_told(shut: str, phases: tuple[Phase, ...]) -> None:
-    """As of rules for egress that hold between nodes only: the canaries' own are for ingress, and every flow is open."""
+    """As of rules for egress that hold between nodes only: the canaries' own are for ingress, and flows are open."""
     assert FROM_OUTSIDE.id in told({FROM_OUTSIDE.id: {shut: CLOSED}}, *phases)
 
 
