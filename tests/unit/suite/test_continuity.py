@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -100,10 +101,14 @@ def test_pods_where_policies_are_ignored() -> None:
 
 @pytest.mark.parametrize(
     "changes",
-    [pytest.param({"enforcement": IGNORED}, id="ignored"), pytest.param({"policies": "none"}, id="none applied")],
+    [
+        pytest.param({"enforcement": IGNORED}, id="ignored"),
+        pytest.param({"enforcement": replace(IGNORED, ignored=False, disturbed=True)}, id="changed by somebody"),
+        pytest.param({"policies": "none"}, id="none applied"),
+    ],
 )
 def test_what_no_policy_did_is_not_disrupted(changes: Mapping[str, Any]) -> None:
-    """A shop that breaks where no policy is in force breaks by itself."""
+    """A shop that breaks where no policy is in force breaks by itself, or of somebody else's."""
     failed = {phase: journey(phase, broken(ENFORCED).get(phase)) for phase in Phase}
     assert judge_step(assess(journeys=failed, **changes), "login")[0] is Verdict.UNPROVEN
     restarted = WELL | {ENFORCED: journey(ENFORCED, restarts=1)}
