@@ -66,6 +66,8 @@ class Faults:
     """What an admission webhook makes of a policy."""
     undying: set[str] = field(default_factory=set)
     """Policies, by name, that a finalizer keeps."""
+    full: set[str] = field(default_factory=set)
+    """Nodes that have no room for further pods of sources."""
     invalid: set[str] = field(default_factory=set)
     """Names of what the API's validation refuses."""
     refuses: str = ""
@@ -282,6 +284,8 @@ class SimulatedApi:
         metadata.setdefault("resourceVersion", str(number))
         if kind not in CLUSTERWIDE and ("Namespace", "", namespace) not in self.objects:
             raise ApiError(f"namespace {namespace} not found", 404)
+        if kind == "Pod":
+            self._start(document, number)
         self.objects[kind, namespace, metadata["name"]] = document
         if kind == "Namespace":
             self._create(self._new("ServiceAccount", metadata["name"], "default"))
@@ -290,8 +294,6 @@ class SimulatedApi:
             slice_ = self._new("EndpointSlice", namespace, metadata["name"], {SERVICE_NAME: metadata["name"]})
             slice_["metadata"].update(resourceVersion="1", ownerReferences=[{"uid": metadata["uid"]}])
             self._create({**slice_, "endpoints": [{"conditions": {"ready": True}}]})
-        elif kind == "Pod":
-            self._start(document, number)
         elif kind in ("Deployment", "ReplicaSet"):
             template = document["spec"]["template"]
             pod = self._new("Pod", namespace, f"{metadata['name']}-{number}", template["metadata"]["labels"])
@@ -306,6 +308,10 @@ class SimulatedApi:
         terms = pod["spec"].get("affinity", {}).get("nodeAffinity", {}).get(REQUIRED, {}).get("nodeSelectorTerms", [])
         pod["spec"]["nodeName"] = terms[0]["matchFields"][0]["values"][0] if terms else NODES[number % len(NODES)]
         gated = "readinessGates" in pod["spec"]
+        if terms and gated and pod["spec"]["nodeName"] in self.faults.full:
+            pod["spec"].pop("nodeName")
+            pod["status"] = {"phase": "Pending", "conditions": [{"type": "PodScheduled", "status": "False"}]}
+            return
         reached = not pod["metadata"]["name"].startswith(tuple(self.faults.cut_off))
         containers = [
             {
@@ -358,7 +364,7 @@ class SimulatedApi:
 
     def _behind(self, address: str) -> list[Object]:
         """The pods that an address leads to."""
-        pods = [pod for pod in self.pods() if pod["status"]["podIP"] == address]
+        pods = [pod for pod in self.pods() if pod["status"].get("podIP") == address]
         for (kind, namespace, _), one in self.objects.copy().items():
             if kind == "Service" and one["spec"].get("clusterIP") == address:
                 selector = one["spec"]["selector"].items()

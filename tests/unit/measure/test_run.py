@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -803,6 +804,26 @@ def test_so_many_pods_dial_at_a_time_at_most(topology: Topology, concurrency: in
         if pod.startswith("twin-"):
             pools.setdefault(thread.rpartition("_")[0], set()).add(thread)
     assert fewest <= max(map(len, pools.values())) <= most
+
+
+def test_a_node_without_room_costs_a_run_its_further_pods_alone(
+    topology: Topology, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each source dials from where it has a place, and that some have none elsewhere is told."""
+    monkeypatch.setattr("lateral.foothold._PLACE_WITHIN", 0.2)
+    assessment, _, said = run(Faults(full={"node-b"}), topology)
+    [warning] = assessment.warnings
+    assert re.fullmatch(r"\d+ of 17 further pods of sources found no place on their nodes: .*", warning)
+    assert f"warning: {warning}" in said
+    swept = assessment.sweeps[Phase.ENFORCED]
+    for flow in assessment.flows:
+        dialled = {sample.foothold.rpartition("/")[2] for sample in swept.observations[flow.id].samples}
+        assert dialled == {
+            pod.name for pod in swept.pods[flow.source.id] if pod.name.startswith(("twin-", "rogue-", "spoof-"))
+        }
+    missing = 34 - len({one.foothold for found in swept.observations.values() for one in found.samples})
+    assert warning.startswith(f"{missing} of 17")
+    assert missing > 0
 
 
 def test_one_exec_dials_so_much_at_most(topology: Topology, monkeypatch: pytest.MonkeyPatch) -> None:
