@@ -5,9 +5,12 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 
+import pytest
+
 from lateral.model import Assessment, Flow, Outcome, Phase, Verdict
 from lateral.reports import explanation
 from lateral.reports.summary import INTENDED_LEAK, SHOWN, summarise
+from lateral.settling import leak_bound, percent
 from lateral.topology import load
 from lateral.verdict import judge
 
@@ -194,3 +197,14 @@ def test_body_of_what_was_not_measured() -> None:
     [finding] = judge(dataclasses.replace(assessment, sweeps={}))
     assert finding.verdict is Verdict.UNPROVEN
     assert explanation.body(finding, assessment, "the claim").count("not measured") == 4
+
+
+@pytest.mark.parametrize(
+    ("dials", "told"), [(1, "100%"), (3, "100%"), (8, "38%"), (9, "34%"), (10, "30%"), (100, "3%"), (6310, "1%")]
+)
+def test_a_bound_is_never_told_as_less_than_it_is(dials: int, told: str) -> None:
+    assert percent(leak_bound(dials)) == told
+
+
+def test_a_small_bound_is_none_of_nothing() -> None:
+    assert percent(leak_bound(6310), 1) == "0.1%"
