@@ -49,6 +49,9 @@ def under(
     """What rogues took from databases under the policies; nothing taken is proven only where its path is contained."""
     loot = _of(lateral_assessment, Phase.ENFORCED, intended=False)
     reached = [one for one in loot if one.reached]
+    enforcement = lateral_assessment.enforcement
+    if reached and enforcement.disturbed:
+        raise UnprovenError(f"UNPROVEN loot: under the policies {_told(reached)}, but {enforcement.detail}")
     if reached and all(one.flow in lateral_allowance.flows for one in reached):
         pass_over(request.node, f"EXPOSED loot: under the policies {_told(reached)}")
     if reached:

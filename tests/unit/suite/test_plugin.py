@@ -587,6 +587,13 @@ def test_tutorial(suite: pytest.Pytester) -> None:
             "EXPOSED loot: under the policies",
             id="taken only under the policies",
         ),
+        pytest.param(
+            "(LOOT[0], replace(LOOT[0], phase=ENFORCED)), "
+            "enforcement=replace(IN_FORCE, proven=False, disturbed=True, detail='a policy was removed')",
+            10,
+            "UNPROVEN loot: under the policies rogue.default by mongo user-db.sock-shop:27017: 1 card",
+            id="taken while somebody changed the policies",
+        ),
     ],
 )
 def test_loot(suite: pytest.Pytester, loot: str, status: int, message: str) -> None:
