@@ -828,6 +828,28 @@ def test_a_node_without_room_costs_a_run_its_further_pods_alone(
     assert missing > 0
 
 
+def test_a_service_of_ones_own_node_is_dialled_from_there_alone(topology: Topology) -> None:
+    """From other nodes its address leads nowhere, whatever policies say (`internalTrafficPolicy: Local`)."""
+
+    def keep_local(api: SimulatedApi) -> None:
+        for (kind, _, name), one in api.objects.items():
+            if kind == "Service" and name == "payment":
+                one["spec"]["internalTrafficPolicy"] = "Local"
+
+    assessment, _, _ = run(Faults(before_exec=keep_local), topology)
+    swept = assessment.sweeps[Phase.ENFORCED]
+    for flow in assessment.flows:
+        homes = {f"{pod.namespace}/{pod.name}": pod.node for pod in swept.pods[flow.source.id]}
+        samples = swept.observations[flow.id].samples
+        dialling = {homes[one.foothold] for one in samples if one.via is Via.SERVICE}
+        if flow.target.name == "payment":
+            own = next(pod.node for pod in swept.pods["payment.sock-shop"] if pod.name.startswith("payment-"))
+            assert dialling == {own}
+            assert {homes[one.foothold] for one in samples if one.via is Via.POD} == set(homes.values())
+        elif flow.target.service:
+            assert dialling == {homes[one.foothold] for one in samples}
+
+
 def test_one_exec_dials_so_much_at_most(topology: Topology, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is more goes into further ones, and nothing is left out."""
     whole, _, _ = run(Faults(), topology)
