@@ -166,7 +166,9 @@ def test_it_ends_when_told_and_takes_its_file_along(tmp_path: Path, number: sign
 def test_it_ends_when_it_is_told_while_it_starts(tmp_path: Path) -> None:
     with command(env={"XDG_RUNTIME_DIR": str(tmp_path)}) as running:
         running.line("lab up")
-        assert running.end(lambda process: process.send_signal(signal.SIGINT)) == 130
+        # A shell says 130 of both: CPython ends by the signal where the interrupt had passed through an exec(), such as
+        # makes every dataclass that is imported, though it was caught and 130 was to be returned.
+        assert running.end(lambda process: process.send_signal(signal.SIGINT)) in (130, -signal.SIGINT)
     assert list(tmp_path.iterdir()) == []
     assert "Traceback" not in "\n".join(running.lines)
 
