@@ -183,8 +183,9 @@ async def test_a_container_without_input_reads_its_end(node: Node) -> None:
 async def test_a_containers_terminal_is_its_programs_own(node: Node) -> None:
     """What is typed there signals the program, not the process that supervises it."""
     script = (
-        "trap 'echo interrupted' INT; [ -t 0 ] && [ -t 1 ] && [ -t 2 ] && stty size; echo ready >/dev/tty;"
-        " read -r line; read -r line; echo got $line; exit 5"
+        "trap 'hit=yes' INT; [ -t 0 ] && [ -t 1 ] && [ -t 2 ] && stty size; echo ready >/dev/tty;"
+        # A shell that has just begun to read would run its trap after a line only.
+        " until [ $hit ]; do sleep 0.05; done; echo interrupted; read -r line; read -r line; echo got $line; exit 5"
     )
     container = await node.spawner.start(replace(node.spec("bash", "-c", script), stdin=True, tty=True))
     container.resize(132, 43)
