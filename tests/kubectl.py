@@ -17,6 +17,7 @@ from tests.terminal import Terminal
 from lateral.providers.lab import Lab, started
 
 SECONDS = 60.0
+_LOST, _TRIES = "Unknown stream id", 5
 
 
 class Kubectl:
@@ -27,6 +28,15 @@ class Kubectl:
         self.env = {"KUBECONFIG": str(folder / "kubeconfig"), "KUBECACHEDIR": str(folder / "cache")}
 
     def run(self, *words: str, typed: str = "") -> subprocess.CompletedProcess[str]:
+        """Run to the end; again where kubectl before 1.34 loses output that comes before it has made its streams for it
+        (kubernetes/kubernetes#131189), which it says."""
+        for _ in range(_TRIES):
+            ran = self._run(*words, typed=typed)
+            if _LOST not in ran.stderr:
+                break
+        return ran
+
+    def _run(self, *words: str, typed: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [self._program, *words],
             env={**os.environ, **self.env},
