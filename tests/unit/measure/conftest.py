@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import socket
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 import pytest
@@ -21,22 +21,34 @@ def _free(kind: socket.SocketKind) -> int:
         return int(found.getsockname()[1])
 
 
-def _connects(port: int) -> bool | None:
+def _connects(port: int) -> bool:
     with socket.socket() as probe:
-        return True if probe.connect_ex(("127.0.0.1", port)) == 0 else None
+        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 @pytest.fixture(scope="session")
 def listener() -> Iterator[dict[str, int]]:
     """The suite's own listener, as its pods run it."""
-    ports = {"http": _free(socket.SOCK_STREAM), "dns": _free(socket.SOCK_DGRAM)}
     perl = shutil.which("perl")
     assert perl is not None
-    with subprocess.Popen([perl, LISTENER, f"http:{ports['http']}", f"dns:{ports['dns']}"]) as process:
-        for port in ports.values():
-            until("the listener", lambda port=port: _connects(port), timeout=10)  # type: ignore[misc]
-        yield ports
-        process.terminate()
+    while True:
+        ports = {"http": _free(socket.SOCK_STREAM), "dns": _free(socket.SOCK_DGRAM)}
+        with subprocess.Popen([perl, LISTENER, *(f"{speaks}:{port}" for speaks, port in ports.items())]) as process:
+            try:
+                if _listens(process, tuple(ports.values())):
+                    yield ports
+                    return
+            finally:
+                process.terminate()
+
+
+def _listens(process: subprocess.Popen[bytes], ports: Collection[int]) -> bool:
+    """Whether it listens on them, once it does; not where somebody else came before it to a port that was free."""
+
+    def listens() -> bool | None:
+        return False if process.poll() is not None else all(map(_connects, ports)) or None
+
+    return until("the listener", listens, timeout=10)
 
 
 @pytest.fixture
