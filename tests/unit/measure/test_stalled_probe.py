@@ -220,8 +220,8 @@ def test_bash_dials_over_tcp_with_nothing_beside_it(listener: dict[str, int], tm
 def test_more_dials_than_bash_makes_at_once_tell_when_they_began(silent: int, tmp_path: Path) -> None:
     samples = prober(image(tmp_path, "bash")).probe("default", "here", [dial(silent) for _ in range(80)])
     assert {sample.outcome for sample in samples} <= {Outcome.DROPPED, Outcome.INCONCLUSIVE}, samples
-    late = [sample for sample in samples if sample.at - samples[0].at >= CONNECT]
-    assert len(late) >= 80 - 64
+    first = min(sample.at for sample in samples)  # the probe dials again what a busy machine kept from telling
+    assert len([sample for sample in samples if sample.at - first >= CONNECT]) >= 80 - 64
 
 
 def test_a_dial_ends_though_it_heeds_no_signal(silent: int, tmp_path: Path) -> None:
