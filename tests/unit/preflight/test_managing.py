@@ -50,13 +50,17 @@ def test_many_are_told_in_short() -> None:
     [
         pod("done", "Succeeded"),
         pod("going", deletionTimestamp="2025-01-01T00:00:00Z"),
-        pod("host", spec={"hostNetwork": True}),
         pod("stranger", labels={"name": "backup"}),
     ],
     ids=lambda one: one["metadata"]["name"],
 )
 def test_pods_that_no_twin_stands_for_dont_count(other: dict[str, Any]) -> None:
     assert not told(pod("payment-1"), other, managed=("payment-1",))
+
+
+def test_a_pod_on_its_nodes_network_has_no_endpoint_and_is_told_of_as_what_it_is() -> None:
+    [(level, said)] = told(pod("payment-1", spec={"hostNetwork": True}))
+    assert (level, said.partition(": ")[0]) == ("refusal", "twins")
 
 
 def test_an_application_of_the_runs_own_is_new_as_a_whole() -> None:
