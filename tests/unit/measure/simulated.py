@@ -348,6 +348,8 @@ class SimulatedApi:
         """Whether no policy stands between: one that selects a pod denies all ingress but to the ports it names."""
         if any(source["metadata"]["name"].startswith(prefix) for prefix in self.faults.lossy):
             return False
+        if not self._behind(address):
+            return False
         if self.faults.ignores_policies or not any(kind == "NetworkPolicy" for kind, _, _ in self.objects.copy()):
             return True
         behind = [pod for pod in self._behind(address) if pod is not source]
@@ -365,8 +367,10 @@ class SimulatedApi:
     def _behind(self, address: str) -> list[Object]:
         """The pods that an address leads to."""
         pods = [pod for pod in self.pods() if pod["status"].get("podIP") == address]
+        known = bool(pods)
         for (kind, namespace, _), one in self.objects.copy().items():
             if kind == "Service" and one["spec"].get("clusterIP") == address:
+                known = True
                 selector = one["spec"]["selector"].items()
                 pods += [
                     pod
@@ -375,7 +379,7 @@ class SimulatedApi:
                     and selector <= pod["metadata"]["labels"].items()
                     and pod["status"]["conditions"][0]["status"] == "True"
                 ]
-        assert pods, f"nothing is behind {address}"
+        assert known, f"nobody has the address {address}"
         return pods
 
     def _ingress(self, source: Object, pod: Object, port: int) -> bool:

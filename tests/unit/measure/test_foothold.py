@@ -46,7 +46,7 @@ def leave(api: SimulatedApi, prefix: str, how: dict[str, Any], node: str) -> Non
 def test_what_a_lost_node_has_left_keeps_nobody_there(api: SimulatedApi, how: dict[str, Any]) -> None:
     """Nothing that is put on that node ever runs, and nobody dials such a pod."""
     leave(api, "user-db", how, "node-lost")
-    found = foothold.sites(cluster(api), SHOP, RUN)
+    found = foothold.sites(cluster(api), SHOP, RUN, existing=False)
     assert found is not None
     assert found.nodes == {"node-a", "node-b"}
     assert "node-lost" not in {node for nodes in found.further(None).values() for node in nodes}
@@ -59,3 +59,29 @@ def test_a_twin_that_was_replaced_is_the_one_that_runs(api: SimulatedApi, how: d
     found = foothold.wait_ready(cluster(api), SHOP, RUN, {})
     [twin] = [one for one in found if one.source.key == "twin user-db.sock-shop"]
     assert twin.pod["metadata"]["uid"] != "old"
+
+
+UNPLACED: dict[str, Any] = {"conditions": [{"type": "PodScheduled", "status": "False"}]}
+
+
+@pytest.mark.parametrize("status", [None, UNPLACED], ids=["scaled to nothing", "without a place"])
+def test_what_an_application_has_no_pod_of_keeps_nobody_waiting(
+    api: SimulatedApi, status: dict[str, Any] | None
+) -> None:
+    """Where the run deploys it, it will have one."""
+    [key] = [key for key in api.objects if key[0] == "Pod" and key[2].startswith("user-db-")]
+    pod = api.objects.pop(key)
+    if status is not None:
+        pod["spec"].pop("nodeName")
+        api.objects[key] = pod | {"status": {"phase": "Pending", **status}}
+    assert foothold.sites(cluster(api), SHOP, RUN, existing=False) is None
+    found = foothold.sites(cluster(api), SHOP, RUN, existing=True)
+    assert found is not None
+    assert found.targets["user-db.sock-shop"] == frozenset()
+    assert found.nodes == {"node-a", "node-b"}
+
+
+def test_a_pod_that_is_about_to_be_bound_is_waited_for(api: SimulatedApi) -> None:
+    [pod] = [one for one in api.pods() if one["metadata"]["name"].startswith("user-db-")]
+    del pod["spec"]["nodeName"]
+    assert foothold.sites(cluster(api), SHOP, RUN, existing=True) is None

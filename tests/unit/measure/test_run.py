@@ -458,6 +458,22 @@ def test_who_may_dial_nothing_must_be_reached_by_its_node(topology: Topology) ->
         assert {swept.links[foothold] for foothold in dialled[flow.id]} == {trouble}
 
 
+def test_a_workload_without_pods_leaves_its_own_paths_unproven_alone(topology: Topology) -> None:
+    """Nobody waits for one that is scaled to nothing, and what is dialled in its name is judged as ever."""
+    cluster, api = there(topology)
+    for key in [key for key in api.objects if key[0] == "Pod" and key[2].startswith("payment-")]:
+        del api.objects[key]
+    assessment = measure(cluster, topology, LIVE, progress=lambda _: None, settle=0.3, existing=True)
+    found = [finding for finding in judge(assessment) if finding.flow.target.namespace == "sock-shop"]
+    into = [one for one in found if one.flow.target.name == "payment"]
+    assert {(one.verdict, one.reason) for one in into} == {
+        (Verdict.UNPROVEN, "inconclusive by pod IP under the policies: payment.sock-shop:80/TCP has no ready pod")
+    }
+    denied = [one for one in found if one.flow.expectation is Expectation.DENY and one not in into]
+    assert {one.verdict for one in denied} == {Verdict.CONTAINED}
+    assert any(one.flow.source.name == "payment" for one in denied)
+
+
 def test_an_application_that_isnt_there_cant_be_measured_as_it_is(topology: Topology) -> None:
     cluster, api = simulated()
     before = by_kind(api)
