@@ -342,6 +342,47 @@ def test_an_address_that_isnt_dialled_leaves_its_flows_in_doubt(kind: str, topol
         assert doubts == told, flow.id
 
 
+def test_a_service_without_the_port_is_not_dialled_on_it(topology: Topology) -> None:
+    """Nothing answers there, whatever policies say: a path that is closed so is none that policies closed."""
+
+    def move(api: SimulatedApi) -> None:
+        api.objects["Service", "sock-shop", "payment"]["spec"]["ports"] = [{"port": 8080, "protocol": "TCP"}]
+
+    cluster, api = there(topology)
+    move(api)
+    assessment = measure(cluster, topology, LIVE, progress=lambda _: None, settle=0.3, existing=True)
+    found = {one.flow.id: one for one in judge(assessment) if one.flow.target.name in ("payment", "user-db")}
+    denied = [one for one in found.values() if one.flow.expectation is Expectation.DENY]
+    told = {one.flow.target.name: (one.verdict, one.reason.partition(": ")[2]) for one in denied}
+    assert told["payment"] == (
+        Verdict.UNPROVEN,
+        "payment.sock-shop:80/TCP has no Service with an address and that port",
+    )
+    assert told["user-db"][0] is Verdict.CONTAINED
+
+
+def test_what_a_service_leads_to_beside_the_targets_pods_is_in_doubt(topology: Topology) -> None:
+    """Pods of another version, say, which wear other labels: nobody dials them but by chance."""
+    cluster, api = there(topology)
+    known = {pod["status"]["podIP"] for pod in api.pods() if pod["metadata"]["name"].startswith(("payment-", "user-"))}
+    stray = {"addresses": ["10.101.9.9"], "conditions": {"ready": True}}
+    gone = {"addresses": ["10.101.9.10"], "conditions": {"ready": False}}
+    for name, more in (("payment", [stray]), ("user-db", [gone])):
+        ends = [{"addresses": sorted(known), "conditions": {"ready": True}}, *more]
+        api.objects["EndpointSlice", "sock-shop", name]["endpoints"] = ends
+    assessment = measure(cluster, topology, LIVE, progress=lambda _: None, settle=0.3, existing=True)
+    assert assessment.sweeps[Phase.ENFORCED].strays == {"payment.sock-shop": "10.101.9.9"}
+    denied = [one for one in judge(assessment) if one.flow.expectation is Expectation.DENY]
+    of_payment = {(one.verdict, one.reason) for one in denied if one.flow.target.name == "payment"}
+    assert of_payment == {
+        (
+            Verdict.UNPROVEN,
+            "its Service leads to 10.101.9.9, too, where no pod that the topology knows is: its labels may be short",
+        )
+    }
+    assert {one.verdict for one in denied if one.flow.target.name == "user-db"} == {Verdict.CONTAINED}
+
+
 def test_loot_that_cant_be_reached_says_why(topology: Topology) -> None:
     assessment, _, _ = run(Faults(), topology)
     assert [(one.phase, one.source, one.path, one.outcome, one.detail) for one in assessment.loot] == [
