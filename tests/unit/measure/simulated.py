@@ -82,6 +82,8 @@ class Faults:
     """Pods, by the start of their names, to which their nodes can't connect."""
     dead: set[str] = field(default_factory=set)
     """Pods, by the start of their names, that say nothing to a port-forward."""
+    nameserver: str = "10.102.0.10"
+    """What pods look names up at; a link-local address is a cache's on their node, which no policy concerns."""
     logged: Callable[[str], str] = lambda log: log
     """What becomes of a new pod's log."""
     serves: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
@@ -348,6 +350,8 @@ class SimulatedApi:
         """Whether no policy stands between: one that selects a pod denies all ingress but to the ports it names."""
         if any(source["metadata"]["name"].startswith(prefix) for prefix in self.faults.lossy):
             return False
+        if address.startswith("169.254."):
+            return (address, port) == (self.faults.nameserver, 53)
         if not self._behind(address):
             return False
         if self.faults.ignores_policies or not any(kind == "NetworkPolicy" for kind, _, _ in self.objects.copy()):
@@ -424,7 +428,8 @@ class SimulatedExec:
     def _run(self) -> bytes:
         name = self._pod["metadata"]["name"]
         if self._argv[0] == "cat":
-            return b"search default.svc.cluster.local svc.cluster.local cluster.local\nnameserver 10.102.0.10\n"
+            searched = "search default.svc.cluster.local svc.cluster.local cluster.local"
+            return f"{searched}\nnameserver {self._api.faults.nameserver}\n".encode()
         if self._argv[0] == "sh":
             self._api.tunnels.append(name)
             return f"{self._argv[6]} ECONNREFUSED\n".encode()

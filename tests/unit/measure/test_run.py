@@ -908,6 +908,20 @@ def test_a_service_of_ones_own_node_is_dialled_from_there_alone(topology: Topolo
             assert dialling == {homes[one.foothold] for one in samples}
 
 
+@pytest.mark.parametrize(("nameserver", "dialled"), [("169.254.20.10", True), ("10.102.0.10", False)])
+def test_a_nodes_cache_of_the_clusters_dns_is_dialled_where_pods_ask_it(
+    topology: Topology, nameserver: str, dialled: bool
+) -> None:
+    """Who is kept from the DNS servers may resolve names all the same, and who may ask them may have no names."""
+    assessment, _, _ = run(Faults(nameserver=nameserver), topology)
+    for phase in Phase:
+        for flow in topology.flows():
+            samples = assessment.sweeps[phase].observations[flow.id].samples
+            asked = {(one.address, one.outcome) for one in samples if one.via is Via.RESOLVER}
+            of_dns = dialled and flow.target.name == "kube-dns"
+            assert asked == ({(nameserver, Outcome.OPEN)} if of_dns else set()), flow.id
+
+
 def test_one_exec_dials_so_much_at_most(topology: Topology, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is more goes into further ones, and nothing is left out."""
     whole, _, _ = run(Faults(), topology)

@@ -35,6 +35,7 @@ from . import synthetic
 from .synthetic import CONTROL, DENIED, FLOWS, FOOTHOLD, IGNORED, IN_FORCE, INTENDED, USER_DB, assess, sample
 
 BASELINE, ENFORCED, RESTORED = Phase
+BOTH = (Via.SERVICE, Via.POD)
 
 
 def verdict_of(flow: Flow, assessment: Assessment) -> Finding:
@@ -310,14 +311,14 @@ def test_what_no_policy_did_is_not_disrupted() -> None:
     assert verdict_of(INTENDED, assess(odd=dropped, enforcement=IGNORED)).verdict is Verdict.UNPROVEN
     unshown = dataclasses.replace(IGNORED, ignored=False)
     assert verdict_of(INTENDED, assess(odd=dropped, enforcement=unshown)).verdict is Verdict.DISRUPTED
-    once = seen(INTENDED, ENFORCED, *[sample(Outcome.OPEN, via) for via in Via] * 3, sample(Outcome.DROPPED))
+    once = seen(INTENDED, ENFORCED, *[sample(Outcome.OPEN, via) for via in BOTH] * 3, sample(Outcome.DROPPED))
     assert verdict_of(INTENDED, assess(sweeps=once)).verdict is Verdict.DISRUPTED
     assert verdict_of(INTENDED, assess(sweeps=once, enforcement=unshown)).verdict is Verdict.UNPROVEN
 
 
 def test_a_reply_that_is_missing_once_is_no_policys_doing() -> None:
     """It connected: the application was slow, and that is neither working nor broken by the policies."""
-    samples = [*[sample(Outcome.OPEN, via) for via in Via] * 3, sample(Outcome.OPEN, replied=False)]
+    samples = [*[sample(Outcome.OPEN, via) for via in BOTH] * 3, sample(Outcome.OPEN, replied=False)]
     finding = verdict_of(INTENDED, assess(sweeps=seen(INTENDED, ENFORCED, *samples)))
     assert finding.verdict is Verdict.UNPROVEN
     assert "no reply by pod IP in 4 of 28 dials under the policies, though it connected" in finding.reason
@@ -381,7 +382,7 @@ def spread(outcomes: Mapping[float, Outcome], via: Via = Via.POD) -> list[Sample
     return [sample(outcome, via, at=at) for at, outcome in outcomes.items()]
 
 
-CLOSED = [sample(Outcome.DROPPED, via, at=at) for at in (1.5, 2.0, 2.5) for via in Via]
+CLOSED = [sample(Outcome.DROPPED, via, at=at) for at in (1.5, 2.0, 2.5) for via in BOTH]
 
 
 def test_open_before_the_policies_were_in_force_is_delay() -> None:
@@ -395,7 +396,7 @@ def test_open_before_the_policies_were_in_force_is_delay() -> None:
 
 def test_open_before_a_path_was_first_closed_is_delay() -> None:
     """A path may close later than the canary; how much later is told."""
-    late = [sample(Outcome.DROPPED, via, at=at) for at in (3.0, 3.5, 4.0) for via in Via]
+    late = [sample(Outcome.DROPPED, via, at=at) for at in (3.0, 3.5, 4.0) for via in BOTH]
     finding = under(*spread({1.3: Outcome.OPEN, 2.4: Outcome.OPEN}), *late)
     assert finding.verdict is Verdict.CONTAINED
     assert "on this path after 2.4 s" in finding.reason
@@ -403,7 +404,7 @@ def test_open_before_a_path_was_first_closed_is_delay() -> None:
 
 def test_delay_is_bounded() -> None:
     """A path that closes later than policies may take to settle was exposed."""
-    late = [sample(Outcome.DROPPED, via, at=at) for at in (33.0, 33.5, 34.0) for via in Via]
+    late = [sample(Outcome.DROPPED, via, at=at) for at in (33.0, 33.5, 34.0) for via in BOTH]
     assert under(*spread({1.3: Outcome.OPEN, 30.5: Outcome.OPEN}), *late).verdict is Verdict.EXPOSED
 
 
@@ -414,7 +415,7 @@ def test_open_after_it_was_closed_is_exposed() -> None:
     assert "still open in 1 of 7 dials by pod IP" in finding.reason
 
 
-@pytest.mark.parametrize("missing", Via)
+@pytest.mark.parametrize("missing", BOTH)
 def test_a_deny_needs_several_closed_samples_of_each_address(missing: Via) -> None:
     """Two closed dials of an address are too few; earlier ones don't count."""
     few = [one for one in CLOSED if one.via is not missing or one.at > 1.5]
@@ -454,7 +455,29 @@ def test_replicas_that_differ_are_no_leak() -> None:
     assert verdict_of(DENIED, assessment).verdict is Verdict.CONTAINED
 
 
-REJECTED = {via: sample(Outcome.REFUSED, via, detail="ECONNREFUSED") for via in Via}
+@pytest.mark.parametrize(
+    ("flow", "outcome", "verdict", "said"),
+    [
+        (DENIED, Outcome.OPEN, Verdict.EXPOSED, "open before, still open by node resolver 1.2 s after the policies"),
+        (DENIED, Outcome.DROPPED, Verdict.CONTAINED, "open before, closed in 12 of 12 dials"),
+        (INTENDED, Outcome.OPEN, Verdict.PRESERVED, "open and answered before, under and after"),
+        (INTENDED, Outcome.DROPPED, Verdict.DISRUPTED, "worked before, DROPPED by node resolver in 4 of 12 dials"),
+    ],
+)
+def test_a_nodes_resolver_is_a_path_as_any_other(flow: Flow, outcome: Outcome, verdict: Verdict, said: str) -> None:
+    sweeps = {}
+    for phase in Phase:
+        whole = synthetic.sweep(FLOWS, phase)
+        cached = sample(outcome if phase is ENFORCED else Outcome.OPEN, Via.RESOLVER, address="169.254.20.10:53")
+        dialled = (*whole.observations[flow.id].samples, *[cached] * synthetic.DIALS)
+        observation = dataclasses.replace(whole.observations[flow.id], samples=dialled)
+        sweeps[phase] = dataclasses.replace(whole, observations={**whole.observations, flow.id: observation})
+    finding = verdict_of(flow, assess(sweeps=sweeps))
+    assert finding.verdict is verdict
+    assert finding.reason.startswith(said)
+
+
+REJECTED = {via: sample(Outcome.REFUSED, via, detail="ECONNREFUSED") for via in BOTH}
 
 
 def rejecting(
@@ -535,7 +558,7 @@ def test_a_target_that_was_not_looked_at_is_not_alive() -> None:
 
 def test_an_allowed_path_that_works_late_is_preserved() -> None:
     """A legitimate path may come with a delay, and never fail after it first worked."""
-    works = [sample(Outcome.OPEN, via, at=at) for at in (2.0, 2.5) for via in Via]
+    works = [sample(Outcome.OPEN, via, at=at) for at in (2.0, 2.5) for via in BOTH]
     late = under(sample(Outcome.DROPPED, at=1.5), *works, flow=INTENDED)
     assert (late.verdict, "there after 1.5 s" in late.reason) == (Verdict.PRESERVED, True)
     broken = under(*works, sample(Outcome.DROPPED, at=2.2), flow=INTENDED)
@@ -555,7 +578,7 @@ def test_nothing_that_was_answered_after_it_was_closed_is_contained(
     finding = under(*samples, enforcement=enforcement)
     if finding.verdict is Verdict.CONTAINED:
         assert proven
-        for via in Via:
+        for via in BOTH:
             own = sorted((one for one in samples if one.via is via), key=lambda one: one.at)
             steady = [one.outcome for one in own if one.at >= IN_FORCE.seconds]
             assert steady.count(Outcome.DROPPED) >= 3
