@@ -78,6 +78,8 @@ class Faults:
     """Kinds and namespaces in which nothing can be deleted."""
     late: dict[str, float] = field(default_factory=dict)
     """For how long policies don't concern the pods whose names begin so (seconds)."""
+    new_for: dict[str, float] = field(default_factory=dict)
+    """For how long policies don't concern pods that dial whose names begin so, from when they run (seconds)."""
     cut_off: set[str] = field(default_factory=set)
     """Pods, by the start of their names, to which their nodes can't connect."""
     dead: set[str] = field(default_factory=set)
@@ -110,6 +112,8 @@ class SimulatedApi:
         """Pods that a stream was opened to, and whether there were policies then."""
         self.applied_at = 0.0
         """When the application's policies came."""
+        self.running_since: dict[str, float] = {}
+        """By pods' UIDs."""
         self.threads: set[tuple[str, str]] = set()
         """Pods in which something was run, and the threads that waited for it."""
         self.asked: list[tuple[str, int]] = []
@@ -309,6 +313,7 @@ class SimulatedApi:
     def _start(self, pod: Object, number: int) -> None:
         terms = pod["spec"].get("affinity", {}).get("nodeAffinity", {}).get(REQUIRED, {}).get("nodeSelectorTerms", [])
         pod["spec"]["nodeName"] = terms[0]["matchFields"][0]["values"][0] if terms else NODES[number % len(NODES)]
+        self.running_since[pod["metadata"]["uid"]] = time.monotonic()
         gated = "readinessGates" in pod["spec"]
         if terms and gated and pod["spec"]["nodeName"] in self.faults.full:
             pod["spec"].pop("nodeName")
@@ -355,6 +360,9 @@ class SimulatedApi:
         if not self._behind(address):
             return False
         if self.faults.ignores_policies or not any(kind == "NetworkPolicy" for kind, _, _ in self.objects.copy()):
+            return True
+        old = time.monotonic() - self.running_since[source["metadata"]["uid"]]
+        if any(old < new and source["metadata"]["name"].startswith(one) for one, new in self.faults.new_for.items()):
             return True
         behind = [pod for pod in self._behind(address) if pod is not source]
         age = time.monotonic() - self.applied_at

@@ -499,6 +499,15 @@ def test_who_may_dial_nothing_must_be_reached_by_its_node(topology: Topology) ->
         assert {swept.links[foothold] for foothold in dialled[flow.id]} == {trouble}
 
 
+def test_what_a_twin_reaches_while_it_is_new_says_nothing_of_its_workload(topology: Topology) -> None:
+    """Some engines let new pods through at first, which the pods that it stands for aren't; nor is it the youngest."""
+    cluster, _ = there(topology, Faults(new_for={"twin-": 3.0}))
+    assessment = measure(cluster, topology, LIVE, progress=lambda _: None, settle=0.3, existing=True)
+    assert assessment.enforcement.proven, assessment.enforcement.detail
+    into = [one for one in judge(assessment) if one.flow.target.namespace == "sock-shop"]
+    assert {one.verdict for one in into if one.flow.expectation is Expectation.DENY} == {Verdict.CONTAINED}
+
+
 def test_a_workload_without_pods_leaves_its_own_paths_unproven_alone(topology: Topology) -> None:
     """Nobody waits for one that is scaled to nothing, and what is dialled in its name is judged as ever."""
     cluster, api = there(topology)
