@@ -105,7 +105,7 @@ def pods(names: Sequence[str], **changes: int | str | bool) -> dict[str, tuple[P
 
 
 def names(flows: Sequence[Flow]) -> list[str]:
-    found = {flow.source.id for flow in flows} | {f"{flow.target.name}.{flow.target.namespace}" for flow in flows}
+    found = {flow.source.key for flow in flows} | {f"{flow.target.name}.{flow.target.namespace}" for flow in flows}
     return sorted(found)
 
 

@@ -53,7 +53,7 @@ def judged(
             samples = tuple(one for foothold, story in stories.items() for one in dials(foothold, story[phase]))
             observations[flow.id] = dataclasses.replace(observations[flow.id], samples=samples)
         dialling = tuple(PodState("default", one.partition("/")[2], one, 0, True, node) for one, node in NODES.items())
-        pods = {**swept.pods, DENIED.source.id: dialling}
+        pods = {**swept.pods, DENIED.source.key: dialling}
         sweeps[phase] = dataclasses.replace(swept, observations=observations, pods=pods)
     found = judge(dataclasses.replace(assessment, sweeps=sweeps))
     return next(finding for finding in found if finding.flow == DENIED)

@@ -125,7 +125,7 @@ def test_the_canaries_of_a_node_that_no_new_pod_is_on_say_nothing_of_it() -> Non
     refused = [sample(Outcome.REFUSED, detail="ECONNREFUSED", at=at) for at in (0.0, 0.5, 1.5)]
     assessment = seen(*refused, enforcement=replace(IN_FORCE, nodes=refusing))
     sweeps = {
-        phase: replace(swept, pods={**swept.pods, **pods([ROGUE.id], node="node-b")})
+        phase: replace(swept, pods={**swept.pods, **pods([ROGUE.key], node="node-b")})
         for phase, swept in assessment.sweeps.items()
     }
     assert window(replace(assessment, sweeps=sweeps)).verdict is Verdict.UNPROVEN
