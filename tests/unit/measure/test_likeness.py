@@ -28,7 +28,7 @@ workloads:
 """
 
 
-def shop(folder: Path, labels: dict[str, str], **spec: Any) -> Topology:
+def shop(folder: Path, labels: dict[str, str], kind: str = "Deployment", **spec: Any) -> Topology:
     """A web shop whose pods wear these labels besides their own; so do those of its database, which has no twin."""
     (folder / "manifests").mkdir()
     (folder / "shop.yaml").write_text(TOPOLOGY)
@@ -39,7 +39,7 @@ def shop(folder: Path, labels: dict[str, str], **spec: Any) -> Topology:
         found.append(
             {
                 "apiVersion": "apps/v1",
-                "kind": "Deployment",
+                "kind": kind,
                 "metadata": {"name": name},
                 "spec": {"selector": {"matchLabels": worn}, "template": pod},
             }
@@ -78,6 +78,15 @@ def test_a_label_that_the_topology_leaves_out(tmp_path: Path, spec: dict[str, An
         "mine:1: NetworkPolicy mine goes by the label tier: the pods of web.shop wear it, and its twin wouldn't: "
         "add it to that workload's labels in the topology, or "
     )
+
+
+@pytest.mark.parametrize(
+    ("kind", "label"),
+    [("StatefulSet", "statefulset.kubernetes.io/pod-name"), ("Deployment", "pod-template-hash")],
+)
+def test_a_label_of_kubernetes_own(tmp_path: Path, kind: str, label: str) -> None:
+    said = refusal(shop(tmp_path, {}, kind), policies(podSelector={"matchLabels": {label: "web-0"}}))
+    assert said.startswith(f"mine:1: NetworkPolicy mine goes by the label {label}: the pods of web.shop wear it")
 
 
 def test_pods_on_their_nodes_network(tmp_path: Path) -> None:
