@@ -92,9 +92,13 @@ TIER = {"tier": "back", "pod-template-hash": "1"}
             (CILIUM, "CiliumNetworkPolicy"),
             {"endpointSelector": {"matchExpressions": [{"key": "k8s:tier", "operator": "Exists"}]}},
         ),
+        (
+            (CILIUM, "CiliumNetworkPolicy"),
+            {"endpointSelector": {}, "egress": [{"toEndpoints": [{"matchLabels": {"any.tier": "x"}}]}]},
+        ),
         (("crd.projectcalico.org", "NetworkPolicy"), {"selector": "tier == 'back'"}),
     ],
-    ids=("whom it selects", "a peer", "Cilium's", "a language"),
+    ids=("whom it selects", "a peer", "Cilium's", "Cilium's peer", "a language"),
 )
 def test_a_policy_by_a_label_that_the_topology_leaves_out_is_refused(
     kind: tuple[str, str], spec: dict[str, Any]
@@ -107,6 +111,8 @@ def test_a_policy_by_a_label_that_the_topology_leaves_out_is_refused(
 def test_labels_by_which_no_policy_goes_may_be_left_out() -> None:
     assert not told(None, labels=TIER, endpointSelector={"matchLabels": {"name": "payment", "frontier": "back"}})
     assert not told(None, labels=TIER, existing=False, endpointSelector={"matchLabels": {"tier": "back"}})
+    named = {"io.cilium.k8s.namespace.labels.tier": "x", "k8s:io.cilium.k8s.namespace.labels.team.tier": "y"}
+    assert not told(None, labels=TIER, endpointSelector={}, ingress=[{"fromEndpoints": [{"matchLabels": named}]}])
     of_namespaces = {"from": [{"namespaceSelector": {"matchLabels": {"tier": "back"}}}]}
     kubernetes = ("networking.k8s.io", "NetworkPolicy")
     assert not told(None, kind=kubernetes, labels=TIER, podSelector={}, ingress=[of_namespaces])
