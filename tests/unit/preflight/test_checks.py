@@ -356,6 +356,27 @@ def test_one_node_is_enough_for_half_of_it() -> None:
     assert {level for level, _ in odd(checked(on(node("a"), node("b", unschedulable=True))))} == {"warning"}
 
 
+MORE = "pods may have IPv6 addresses, too, and only IPv4 is dialled"
+
+
+@pytest.mark.parametrize(
+    ("ranges", "expected"),
+    [
+        (["10.0.0.0/24"], []),
+        (["fd00::/64"], [("refusal", "addresses: pods have IPv6 addresses alone, and only IPv4 is dialled")]),
+        (
+            ["10.0.0.0/24", "fd00::/64"],
+            [
+                ("warning", f"addresses: {MORE}: paths to what has one stay UNPROVEN"),
+            ],
+        ),
+    ],
+)
+def test_addresses_that_arent_dialled_are_told_beforehand(ranges: list[str], expected: list[tuple[str, str]]) -> None:
+    nodes = [node(name, podCIDRs=ranges) for name in ("a", "b")]
+    assert odd(checked(Paper(objects={("", "Node"): nodes}))) == expected
+
+
 def there(**labels: str) -> list[dict[str, Any]]:
     """The namespaces of a cluster that has the shop already."""
     shop = {"metadata": {"name": "sock-shop", "labels": labels}}
