@@ -93,8 +93,10 @@ def test_a_delayed_dial_starts_late_and_all_dials_share_the_timeout(
     prober: tuple[Prober, LocalApi], listener: dict[str, int], silent: int
 ) -> None:
     late = Dial(LOOPBACK, listener["http"], Protocol.TCP, Speaks.HTTP, Via.POD, delay=0.3)
-    samples = prober[0].probe("default", "here", [*(dial(silent, Speaks.HTTP) for _ in range(20)), late])
-    assert seen(samples) == [(Outcome.DROPPED, False)] * 20 + [(Outcome.OPEN, True)]
+    *silence, last = prober[0].probe("default", "here", [*(dial(silent, Speaks.HTTP) for _ in range(20)), late])
+    assert seen([last]) == [(Outcome.OPEN, True)]
+    # A machine that is too busy can't tell of some of so many, and says so.
+    assert Outcome.DROPPED in {sample.outcome for sample in silence} <= {Outcome.DROPPED, Outcome.INCONCLUSIVE}
 
 
 def test_the_interpreter_is_found_out_once(prober: tuple[Prober, LocalApi], listener: dict[str, int]) -> None:
