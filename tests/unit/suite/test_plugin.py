@@ -648,6 +648,10 @@ def test_entry_point_is_on_record(suite: pytest.Pytester) -> None:
     [
         (["--lateral-policies", "no-such-set"], "*no-such-set*"),
         (["--lateral-policies", "no/such/file.yaml"], "*no/such/file.yaml*"),
+        (
+            ["--lateral-policies", ""],
+            "ERROR: '' is neither a known policy set (kubernetes, tutorial, none) nor a file*",
+        ),
         (["--lateral-app", "no-such-shop"], "ERROR: topology no-such-shop can't be read*a packaged name such as*"),
         (["--lateral-app", "no/such/shop.yaml"], "ERROR: topology no/such/shop.yaml can't be read*"),
         (["--lateral-cluster", "cloud"], "*invalid choice: 'cloud'*"),
