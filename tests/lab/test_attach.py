@@ -181,7 +181,7 @@ def test_a_cluster_that_isnt_ready_is_left_as_it_is(lab: Lab, kubeconfig: Path, 
         assert ran.returncode == 4
         said = (
             r"cluster trial isn't ready for a run: application: namespace sock-shop is there already, and isn't this "
-            r"run's: it stays untouched: kubectl delete namespace sock-shop, or use another cluster"
+            r"run's: it stays untouched: measure it as it is \(--lateral-existing-app\), use another cluster, or, if it"
         )
         assert re.search(said, ran.stdout + ran.stderr), ran.stdout
         assert "deploying" not in ran.stdout

@@ -190,14 +190,15 @@ def test_a_dry_run_shows_and_deletes_nothing(lab: Lab, folder: Path, capsys: pyt
 
 
 def test_only_what_is_old_enough_is_selected(lab: Lab, folder: Path) -> None:
-    """By when its run began, which every object tells."""
+    """By when its run began, which every object tells, as its runner's clock had it."""
     old = Run("eeee0001", begun="2026-01-01T00:00:00Z")
-    new = Run("eeee0002")
+    new = Run("eeee0002", begun="2126-01-01T00:00:00Z")
     lab.cluster.apply([old.namespace("old-one"), new.namespace("new-one")])
     assert command(folder, lab, "--older-than", "2h", "--yes") == 0
     assert labelled(lab.cluster, old.id) == []
     assert labelled(lab.cluster, new.id) == ["Namespace /new-one"]
     assert command(folder, lab, "--run", new.id, "--yes") == 0
+    assert labelled(lab.cluster, new.id) == []
 
 
 def test_what_an_applications_own_manifests_brought_elsewhere_is_found(
