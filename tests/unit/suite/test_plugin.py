@@ -866,7 +866,8 @@ MEASURED = """
         return {flow.id: {ENFORCED: Outcome.OPEN} for flow in topology.flows()}
 
     def measure(
-        cluster, topology, policies, *, progress, settle, window, placement, guest, existing, concurrency, footholds
+        cluster, topology, policies, *, progress, left, settle, window, placement, guest, existing, concurrency,
+        footholds,
     ):
         assert guest is None
         progress("measured at once")
