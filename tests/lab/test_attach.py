@@ -124,6 +124,23 @@ def test_a_job_that_is_cancelled_leaves_nothing(
     assert not [one for one in lab.cluster.list("coordination.k8s.io/v1", "Lease", "default") if "lateral" in str(one)]
 
 
+@pytest.mark.parametrize("moment", ["deploying", "policies in force"])
+def test_a_run_that_nobody_reads_any_more_leaves_nothing(
+    lab: Lab, kubeconfig: Path, tmp_path: Path, moment: str
+) -> None:
+    """As where it is piped to `head`, or its terminal goes: what can't be told keeps nothing from being removed."""
+    command = _suite("--lateral-kubeconfig", str(kubeconfig), "--lateral-context", "trial")
+    with subprocess.Popen(
+        command, cwd=tmp_path, env=_environ(), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    ) as process:
+        assert process.stdout is not None
+        assert any(line.startswith(f"  {moment}") for line in iter(process.stdout.readline, ""))
+        process.stdout.close()
+        process.wait(timeout=120)
+    assert namespaces(lab) == OWN
+    assert not [one for one in lab.cluster.list("coordination.k8s.io/v1", "Lease", "default") if "lateral" in str(one)]
+
+
 def _passed_on(line: str, moment: str, process: subprocess.Popen[str], sent: signal.Signals) -> bool:
     """Keep every line, and send the signal at the one that tells of the moment."""
     if line.startswith(f"  {moment}"):
@@ -164,7 +181,7 @@ def test_a_cluster_that_isnt_ready_is_left_as_it_is(lab: Lab, kubeconfig: Path, 
         assert ran.returncode == 4
         said = (
             r"cluster trial isn't ready for a run: application: namespace sock-shop is there already, and isn't this "
-            r"run's: it stays untouched: kubectl delete namespace sock-shop, or use another cluster"
+            r"run's: it stays untouched: measure it as it is \(--lateral-existing-app\), use another cluster, or, if it"
         )
         assert re.search(said, ran.stdout + ran.stderr), ran.stdout
         assert "deploying" not in ran.stdout

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import signal
@@ -189,14 +190,46 @@ def test_a_dry_run_shows_and_deletes_nothing(lab: Lab, folder: Path, capsys: pyt
 
 
 def test_only_what_is_old_enough_is_selected(lab: Lab, folder: Path) -> None:
-    """By when its run began, which every object tells."""
+    """By when its run began, which every object tells, as its runner's clock had it."""
     old = Run("eeee0001", begun="2026-01-01T00:00:00Z")
-    new = Run("eeee0002")
+    new = Run("eeee0002", begun="2126-01-01T00:00:00Z")
     lab.cluster.apply([old.namespace("old-one"), new.namespace("new-one")])
     assert command(folder, lab, "--older-than", "2h", "--yes") == 0
     assert labelled(lab.cluster, old.id) == []
     assert labelled(lab.cluster, new.id) == ["Namespace /new-one"]
     assert command(folder, lab, "--run", new.id, "--yes") == 0
+    assert labelled(lab.cluster, new.id) == []
+
+
+def test_what_an_applications_own_manifests_brought_elsewhere_is_found(
+    lab: Lab, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of any kind, and in any namespace; what a controller has given a copy of the label isn't the run's."""
+    run = Run("eeee0003")
+    secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "theirs", "namespace": "default"}}
+    account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "theirs", "namespace": "kube-public"}}
+    copied: dict[str, Any] = json.loads(json.dumps(secret))
+    copied["metadata"].update(name="copied", labels={RUN_LABEL: run.id})
+    lab.cluster.apply([run.stamp(secret), run.stamp(account), copied])
+    assert command(folder, lab, "--run", run.id, "--yes") == 0
+    assert labelled(lab.cluster, run.id) == ["Secret default/copied"]
+    assert "deleted all 2" in capsys.readouterr().out
+    lab.cluster.delete({**copied, **(lab.cluster.get("v1", "Secret", "copied", "default") or {})})
+
+
+def test_who_doesnt_answer_deletes_nothing(
+    lab: Lab, folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ctrl-D at the question."""
+    run = Run("eeee0004")
+    lab.cluster.apply([run.namespace("unanswered")])
+    ended = io.StringIO()
+    monkeypatch.setattr(ended, "isatty", lambda: True)
+    monkeypatch.setattr("sys.stdin", ended)
+    assert command(folder, lab, "--run", run.id) == 0
+    assert capsys.readouterr().out.endswith("nothing was deleted\n")
+    assert labelled(lab.cluster, run.id) == ["Namespace /unanswered"]
+    assert command(folder, lab, "--run", run.id, "--yes") == 0
 
 
 def test_nothing_to_do_is_well_done(lab: Lab, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -204,8 +237,9 @@ def test_nothing_to_do_is_well_done(lab: Lab, folder: Path, capsys: pytest.Captu
     assert capsys.readouterr().out == "nothing is left of any such run\n"
 
 
-def test_manifests_grant_what_it_takes(lab: Lab, folder: Path) -> None:
-    """Under the identity of manifests/rbac with what is in its folder `clean`, which grants nothing in vain."""
+def test_manifests_grant_what_it_takes(lab: Lab, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Under the identity of manifests/rbac with what is in its folder `clean`, which grants nothing in vain; what only
+    manifests of one's own bring it says that it can't see."""
     run = kill(folder, "baseline sweep")
     config = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "stray", "namespace": "default"}}
     service = {**config, "kind": "Service", "spec": {"ports": [{"port": 80}]}}
@@ -221,7 +255,8 @@ def test_manifests_grant_what_it_takes(lab: Lab, folder: Path) -> None:
         (folder / "kubeconfig").write_text(json.dumps(kubeconfig))
         assert command(folder, lab, "--run", run, "--yes") == 0
     assert labelled(lab.cluster, run) == []
-    assert not authorizer.refused
+    assert {one.split()[0] for one in authorizer.refused} == {"list"}
+    assert "not looked for, as they can't be listed: " in capsys.readouterr().out
     assert authorizer.used == {act for one in granted for act in one.acts()}
 
 

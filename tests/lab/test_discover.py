@@ -78,7 +78,9 @@ def test_the_draft_of_sock_shop_is_its_topology(
     before = state(lab)
     draft = tmp_path / "draft.yaml"
     assert main(["discover", "--namespace", "sock-shop", *cluster, "--output", str(draft)]) == 0
-    assert capsys.readouterr().out.startswith(f"wrote {draft}: correct it")
+    assert capsys.readouterr().out.startswith(
+        f"wrote {draft}: correct it, then see what measuring it takes: lateral preflight --"
+    )
     found = {one.id: one for one in load(draft).workloads}
     # Who resolves names isn't known where no policy says so.
     assert found == {one.id: replace(one, dns=True) for one in SHOP.workloads}

@@ -53,6 +53,19 @@ def test_a_mistake_is_one_line(
     assert printed.err.count("\n") == 1
 
 
+def test_a_cluster_that_is_away_is_asked_once_and_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Not once for each kind."""
+    away = {"name": "c", "cluster": {"server": "https://127.0.0.1:9"}}
+    user = {"name": "u", "user": {"token": "t"}}
+    (tmp_path / "config").write_text(json.dumps({"contexts": [CONTEXT], "clusters": [away], "users": [user]}))
+    where = ["--context", "mine", "--kubeconfig", str(tmp_path / "config")]
+    assert cli.main(["clean", "--all", "--dry-run", *where]) == 1
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err.startswith("lateral: GET https://127.0.0.1:9/")
+    assert printed.err.count("\n") == 1
+
+
 @pytest.mark.parametrize(("text", "expected"), [("45s", 45), ("90m", 5400), ("2h", 7200), ("1d", 86400)])
 def test_durations(text: str, expected: float) -> None:
     assert seconds(text) == expected

@@ -23,6 +23,7 @@ def no_lab(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         (["--bare", "--policies", "tutorial"], "--policies are the shop's, and --bare is without it"),
         (["--policies", "typo"], "'typo' is neither a known policy set (kubernetes, tutorial, none) nor a file"),
+        (["--policies", ""], "'' is neither a known policy set"),
         (["--policies", "/absent/file.yaml"], "policy file /absent/file.yaml does not exist"),
         (["--fault", "typo"], "the lab has no fault 'typo'; it has:"),
         (["--kubeconfig", "/absent/config"], "the kubeconfig can't be written to /absent/config: No such file"),

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.unit.preflight.paper import Paper, planned
@@ -73,3 +77,66 @@ def test_a_cluster_that_isnt_named_is_one_line(
     assert printed.out == ""
     assert printed.err.startswith("lateral: ")
     assert printed.err.count("\n") == 1
+
+
+def config(cluster: Mapping[str, Any], user: Mapping[str, Any]) -> str:
+    """A kubeconfig with the one context `prod`."""
+    named = {"clusters": "cluster", "users": "user", "contexts": "context"}
+    inner = {"cluster": cluster, "user": user, "context": {"cluster": "prod", "user": "prod"}}
+    return json.dumps({kind: [{"name": "prod", one: inner[one]}] for kind, one in named.items()})
+
+
+def plugin(script: str) -> dict[str, Any]:
+    command = {"command": "sh", "args": ["-c", script], "interactiveMode": "Never"}
+    return {"exec": {"apiVersion": "client.authentication.k8s.io/v1", **command}}
+
+
+SERVER = {"server": "https://127.0.0.1:9"}
+
+
+@pytest.mark.parametrize(
+    ("cluster", "user", "said"),
+    [
+        (
+            SERVER,
+            plugin("echo log in first >&2; exit 3"),
+            "plugin sh gave no credentials: exec: process returned 3. log in",
+        ),
+        (SERVER, plugin("echo rubbish"), "the credential plugin sh gave no credentials: exec: failed to decode"),
+        (SERVER, {"auth-provider": {"name": "gcp", "config": {}}}, "the kubeconfig can't be used: "),
+        ({**SERVER, "proxy-url": "socks5://127.0.0.1:9"}, {}, "can't be used: expected http://HOST:PORT"),
+        ({**SERVER, "proxy-url": "::::"}, {}, "can't be used: expected http://HOST:PORT"),
+        ({}, {}, "server is '': expected an address such as https://HOST:PORT"),
+        ({"server": "127.0.0.1:9"}, {}, "server is '127.0.0.1:9': expected an address such as https://HOST:PORT"),
+        ({"server": "https://127.0.0.1:99999"}, {}, "expected an address such as https://HOST:PORT"),
+        ({"server": "https://[::1"}, {}, "the kubeconfig can't be used: "),
+    ],
+)
+def test_a_context_that_leads_nowhere_is_one_line(
+    cluster: Mapping[str, Any],
+    user: Mapping[str, Any],
+    said: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """With what a plugin had to say, as nobody else tells it."""
+    caplog.clear()
+    (tmp_path / "config").write_text(config(cluster, user or {"token": "t"}))
+    assert cli.main(["preflight", "--context", "prod", "--kubeconfig", str(tmp_path / "config")]) == 4
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err.startswith("lateral: context prod: ")
+    assert said in printed.err
+    assert printed.err.count("\n") == 1
+
+
+def test_output_that_cant_be_written_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "config").write_text(config(SERVER, {"token": "t"}))
+    command = ["-m", "lateral", "preflight", "--context", "prod", "--kubeconfig", str(tmp_path / "config")]
+    with Path("/dev/full").open("w") as full:
+        ran = subprocess.run(
+            [sys.executable, *command], stdout=full, stderr=subprocess.PIPE, text=True, timeout=60, check=False
+        )
+    assert ran.stderr == "lateral: the output can't be written: No space left on device\n"
+    assert ran.returncode == 1

@@ -385,3 +385,11 @@ def test_a_draft_is_plain_yaml() -> None:
     text = discover(cluster(controller("web", {"containerPort": 80})), ["shop"])
     assert text.isascii()
     assert set(yaml.safe_load(text)) == {"application", "namespace", "workloads", "intended"}
+
+
+@pytest.mark.parametrize("name", ["no", "007", "null"])
+def test_a_namespace_whose_name_is_no_text_in_yaml(name: str, tmp_path: Path) -> None:
+    web = controller("web", {"containerPort": 80}, home=name)
+    found = cluster(web, pod("web-1", {"app": "web"}, home=name), namespaces=(name,))
+    _, topology = drafted(found, tmp_path, name)
+    assert (topology.application, topology.namespace) == (name, name)

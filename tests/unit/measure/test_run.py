@@ -644,6 +644,23 @@ def test_in_namespaces_that_arent_the_runs_exactly_what_it_made_is_removed(topol
     assert made >= {"Deployment", "Service", "ReplicaSet", "Pod", *(["NetworkPolicy"] if moment[0] == "p" else [])}
 
 
+@pytest.mark.parametrize("last", ["deploying", "baseline sweep", "removing the policies"])
+def test_who_cant_be_told_any_more_is_left_nothing(topology: Topology, last: str) -> None:
+    """As where the terminal has gone: it is no word more that may be said, not even of the clean-up."""
+    cluster, api = simulated(Faults())
+    before, gone = by_kind(api), False
+
+    def progress(line: str) -> None:
+        nonlocal gone
+        gone = gone or line.startswith(last)
+        if gone:
+            raise OSError("the terminal has gone")
+
+    with pytest.raises(OSError, match="the terminal has gone"):
+        measure(cluster, topology, DENY_ALL, progress=progress, settle=0.3)
+    assert by_kind(api) == before
+
+
 def test_a_clean_up_that_fails_says_what_is_left_and_how_it_is_removed(spread: Topology) -> None:
     """By name, with the command; whatever else can be deleted is."""
     cluster, api = simulated(Faults(keeps={("ConfigMap", "default")}, before_exec=interrupt))

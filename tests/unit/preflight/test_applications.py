@@ -106,3 +106,20 @@ def test_what_no_namespace_of_the_runs_takes_along_has_to_be_removable(
     told = missing(plan, shipped("rbac", "rbac/deploying"))
     asked = [verb for verb in ("create", "get", "patch", "list", "delete") if verb in ("list", "delete") or not where]
     assert told == [f"may not {verb} {resource}{where}" for verb in asked]
+
+
+@pytest.mark.parametrize(
+    ("spec", "pods"),
+    [
+        (None, 0),
+        (["a"], 0),
+        ({"template": None}, 0),
+        ({"template": {"spec": None}}, 0),
+        ({"template": {"metadata": ["a"], "spec": POD}}, 1),
+        ({"template": {"metadata": {"labels": "a"}, "spec": POD}, "replicas": None}, 1),
+        ({"template": {"metadata": None, "spec": POD}, "replicas": 3}, 3),
+    ],
+)
+def test_a_manifest_of_another_shape_is_the_apis_to_refuse(spec: Any, pods: int, tmp_path: Path) -> None:
+    planned = application(tmp_path, one("apps/v1", "Deployment", {"spec": spec}))
+    assert sum(each.count for each in planned.pods if each.whose == "sock-shop's pods") == pods

@@ -98,6 +98,13 @@ def test_a_command_of_the_path_stays_one(tmp_path: Path) -> None:
         ("- a", "is no kubeconfig"),
         ("kind: Config\ncontexts: [1]", "contexts is no list of named entries"),
         ("", "no context 'prod'; the kubeconfig has none"),
+        ("[" * 2000 + "]" * 2000, "is not valid YAML"),
+        ("contexts: [{name: {a: b}}]", "contexts is no list of named entries"),
+        ("contexts: [{name: prod, context: c}]", "context prod: expected a mapping under context"),
+        ("clusters: [{name: c, cluster: https://c}]", "cluster c: expected a mapping under cluster"),
+        ("clusters: [{name: c, cluster: {server: 5}}]", "cluster c: server must be text"),
+        ("clusters: [{name: c, cluster: {certificate-authority: 5}}]", "certificate-authority must be text"),
+        ("users: [{name: u, user: {exec: aws}}]", "user u: exec must be a mapping"),
     ],
 )
 def test_what_is_no_kubeconfig_is_told(tmp_path: Path, text: str, said: str) -> None:
@@ -110,6 +117,21 @@ def test_what_is_no_kubeconfig_is_told(tmp_path: Path, text: str, said: str) -> 
 def test_a_file_that_was_named_must_be_there(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="absent can't be read: No such file"):
         resolved("prod", tmp_path / "absent")
+
+
+@pytest.mark.parametrize("environ", [{"KUBECONFIG": "/{0}/config"}, {"HOME": "/{0}"}])
+def test_what_may_not_be_looked_for_is_told(environ: dict[str, str]) -> None:
+    """As in the folder of another user, of whom the environment was kept; here a name is too long for any."""
+    named = {name: value.format("a" * 300) for name, value in environ.items()}
+    with pytest.raises(ConfigurationError, match=r"kubeconfig /a+/\S*config can't be read: File name too long"):
+        Attachment("prod", None, environ=named).resolved()
+
+
+@pytest.mark.parametrize("environ", [{}, {"KUBECONFIG": "~nobody-of-that-name/config"}])
+def test_a_home_that_nobody_has_is_told(environ: dict[str, str]) -> None:
+    given = None if environ else Path("~nobody-of-that-name/config")
+    with pytest.raises(ConfigurationError, match="there is no home folder of the user that kubeconfig ~nobody-of-that"):
+        Attachment("prod", given, environ=environ).resolved()
 
 
 def account(folder: Path) -> Path:

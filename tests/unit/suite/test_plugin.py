@@ -648,6 +648,10 @@ def test_entry_point_is_on_record(suite: pytest.Pytester) -> None:
     [
         (["--lateral-policies", "no-such-set"], "*no-such-set*"),
         (["--lateral-policies", "no/such/file.yaml"], "*no/such/file.yaml*"),
+        (
+            ["--lateral-policies", ""],
+            "ERROR: '' is neither a known policy set (kubernetes, tutorial, none) nor a file*",
+        ),
         (["--lateral-app", "no-such-shop"], "ERROR: topology no-such-shop can't be read*a packaged name such as*"),
         (["--lateral-app", "no/such/shop.yaml"], "ERROR: topology no/such/shop.yaml can't be read*"),
         (["--lateral-cluster", "cloud"], "*invalid choice: 'cloud'*"),
@@ -862,7 +866,8 @@ MEASURED = """
         return {flow.id: {ENFORCED: Outcome.OPEN} for flow in topology.flows()}
 
     def measure(
-        cluster, topology, policies, *, progress, settle, window, placement, guest, existing, concurrency, footholds
+        cluster, topology, policies, *, progress, left, settle, window, placement, guest, existing, concurrency,
+        footholds,
     ):
         assert guest is None
         progress("measured at once")
@@ -1036,6 +1041,48 @@ def test_what_only_the_cluster_refuses_ends_the_session(suite: pytest.Pytester) 
     result.assert_outcomes()
     result.stdout.fnmatch_lines(["*Exit: mine.yaml:1: no such protocol*"])
     assert not (suite.path / "reports" / "junit.xml").exists()
+
+
+@pytest.mark.parametrize(
+    ("then", "status"),
+    [
+        ("return assess(topology.flows(), loot=LOOT)", 0),
+        ("raise ClusterError('the API is gone')", 10),
+        ("raise KeyboardInterrupt", 2),
+    ],
+)
+def test_what_could_not_be_cleaned_up_is_told_in_the_end(suite: pytest.Pytester, then: str, status: int) -> None:
+    """However the run ended, and to who wants no progress: something of it is in the cluster."""
+    suite.makeconftest(
+        """
+        import contextlib
+        import pytest
+        from lateral.cluster import Cluster
+        from lateral.errors import ClusterError
+        from lateral.model import ClusterFacts
+        from suite.synthetic import LOOT, assess
+
+        pytest_plugins = ["lateral.plugin"]
+
+        @pytest.fixture(autouse=True, scope="session")
+        def elsewhere():
+            patch = pytest.MonkeyPatch()
+            cluster = Cluster(None, ClusterFacts("lab", "v1.32.0", "lab"))
+            patch.setattr("lateral.providers.lab.lab", lambda *_: contextlib.nullcontext(cluster))
+            patch.setattr("lateral.run.measure", measure)
+            yield
+            patch.undo()
+
+        def measure(cluster, topology, *_, left, **__):
+            left("clean-up failed: refused. Left over: Namespace x. Remove it by: lateral clean --run 1f2e3d4c")
+            THEN
+    """.replace("THEN", then)
+    )
+    result = suite.runpytest_subprocess(
+        "-q", "-m", "lateral", "--lateral-policies", "none", "-k", f"{ROGUE} and enforced"
+    )
+    assert result.ret == status
+    assert result.stdout.str().count("Remove it by: lateral clean --run 1f2e3d4c") == 1
 
 
 def test_nothing_selected_leaves_no_report(suite: pytest.Pytester) -> None:

@@ -464,11 +464,28 @@ def test_an_application_whose_manifests_are_nowhere(write: Write) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["a: [", "just text", "- a list", "kind: Service", "{kind: A, apiVersion: v1, metadata: }"]
+    "text",
+    [
+        "a: [",
+        "just text",
+        "- a list",
+        "kind: Service",
+        "{kind: A, apiVersion: v1, metadata: }",
+        "{kind: [A], apiVersion: v1, metadata: {name: a}}",
+        "{kind: A, apiVersion: v1, metadata: {name: {a: b}}}",
+    ],
 )
 def test_manifests_that_are_none(text: str, write: Write, tmp_path: Path) -> None:
     """As where the topology itself lies among them."""
     (tmp_path / "shop").mkdir()
     (tmp_path / "shop" / "a.yml").write_text(text)
     with pytest.raises(ConfigurationError, match=r"shop/a.yml: (no valid YAML|expected objects with apiVersion)"):
+        documents(load(write({**TWO, "manifests": "shop"})), Run("0"))
+
+
+@pytest.mark.parametrize("field", ["labels", "annotations"])
+def test_manifests_of_another_shape(field: str, write: Write, tmp_path: Path) -> None:
+    (tmp_path / "shop").mkdir()
+    (tmp_path / "shop" / "a.yml").write_text(f"{{kind: A, apiVersion: v1, metadata: {{name: a, {field}: [b]}}}}")
+    with pytest.raises(ConfigurationError, match=rf"shop/a.yml: A a: metadata.{field} must be a mapping"):
         documents(load(write({**TWO, "manifests": "shop"})), Run("0"))
