@@ -89,6 +89,14 @@ def test_where_not_even_that_may_be_asked_nothing_is_allowed() -> None:
     assert (level, said[:45]) == ("refusal", "permissions: it can't be asked what may be do")
 
 
+def test_where_the_connection_breaks_nobody_is_told_to_grant_anything() -> None:
+    def breaks(_: Mapping[str, str]) -> bool:
+        raise TransportError("POST: connection reset")
+
+    [said] = [one for one in checked(Paper(may=breaks)) if one.what == "permissions"]
+    assert (said.level, said.advice) == (Level.REFUSAL, "try again: the connection to the server broke")
+
+
 @pytest.mark.parametrize("resource", sorted({one.resource for one in PERMISSIONS if not one.needed}))
 def test_what_may_not_be_read_is_never_fine(resource: str) -> None:
     """Whatever preflight alone has to read: where it mustn't, something remains unknown, and that is told."""

@@ -41,6 +41,7 @@ ANY_MACHINE = """
 
 ROGUE = "rogue.default-to-user-db.sock-shop:27017/TCP"
 USER = "user.sock-shop-to-user-db.sock-shop:27017/TCP"
+LEFT = "clean-up failed: refused. Left over: Namespace x. Remove it by: lateral clean --run 1f2e3d4c"
 
 
 @pytest.fixture(autouse=True)
@@ -1046,7 +1047,7 @@ def test_what_only_the_cluster_refuses_ends_the_session(suite: pytest.Pytester) 
 @pytest.mark.parametrize(
     ("then", "status"),
     [
-        ("return assess(topology.flows(), loot=LOOT)", 0),
+        ("return assess(topology.flows(), loot=LOOT)", 10),
         ("raise ClusterError('the API is gone')", 10),
         ("raise KeyboardInterrupt", 2),
     ],
@@ -1074,15 +1075,18 @@ def test_what_could_not_be_cleaned_up_is_told_in_the_end(suite: pytest.Pytester,
             patch.undo()
 
         def measure(cluster, topology, *_, left, **__):
-            left("clean-up failed: refused. Left over: Namespace x. Remove it by: lateral clean --run 1f2e3d4c")
+            left("LEFT")
             THEN
-    """.replace("THEN", then)
+    """.replace("THEN", then).replace("LEFT", LEFT)
     )
     result = suite.runpytest_subprocess(
         "-q", "-m", "lateral", "--lateral-policies", "none", "-k", f"{ROGUE} and enforced"
     )
     assert result.ret == status
-    assert result.stdout.str().count("Remove it by: lateral clean --run 1f2e3d4c") == 1
+    assert result.stdout.str().count(LEFT) == 1
+    if status != 2:
+        [told] = cases(suite)["lateral.run.clean_up", "nothing of the run is left in the cluster"]
+        assert (told.tag, told.get("message")) == ("error", LEFT)
 
 
 def test_nothing_selected_leaves_no_report(suite: pytest.Pytester) -> None:
