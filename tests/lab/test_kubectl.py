@@ -9,11 +9,15 @@ import urllib.request
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from tests.kubectl import Kubectl, kubectl_and_lab
 
 from lateral.waiting import until
+
+if TYPE_CHECKING:
+    from tests.terminal import Terminal
 
 SECONDS = 30.0
 NAMESPACE = "trial"
@@ -37,9 +41,7 @@ http.server.ThreadingHTTPServer.request_queue_size = 64
 http.server.ThreadingHTTPServer(("", 8080), Handler).serve_forever()
 """
 
-INTERRUPTIBLE = (
-    """perl -e '$| = 1; $SIG{INT} = sub { print "inter", "rupted\\n"; exit }; print "wait", "ing\\n"; sleep 1000'"""
-)
+INTERRUPTIBLE = """perl -e '$| = 1; $SIG{INT} = sub { print "inter", "rupted\\n"; exit }; print "wait", "ing\\n"; select undef, undef, undef, 0.05 while 1'"""
 
 
 def pod(name: str, *command: str, **spec: object) -> dict[str, object]:
@@ -282,12 +284,21 @@ def test_exec_keeps_streams_and_status_apart(trial: Trial) -> None:
     assert trial.says("exec", "-i", "shell", "--", "cat", typed="given\n") == "given\n"
 
 
+def ensure_resized(shell: Terminal) -> None:
+    """A terminal's size is its program's. It has the first before another is tried: until then kubectl forgets them."""
+    for columns, rows in ((80, 24), (132, 43)):
+        shell.resize(columns, rows)
+        shell.type(f"while [ \"$(stty size)\" != '{rows} {columns}' ]; do sleep 0.05; done; echo si''zed\r")
+        shell.until("sized\n")
+
+
 def test_exec_with_a_terminal_is_a_terminal(trial: Trial) -> None:
     with trial.kubectl.terminal("exec", "-it", "-n", NAMESPACE, "shell", "--", "bash") as shell:
+        shell.resize(80, 24)
         shell.until("root@shell:/# ")
-        shell.resize(132, 43)
-        shell.type("while [ \"$(stty size)\" != '43 132' ]; do sleep 0.05; done; echo si''zed $TERM\r")
-        shell.until("sized xterm\n")
+        ensure_resized(shell)
+        shell.type("echo $TERM\r")
+        shell.until("xterm\n")
         shell.type(f"{INTERRUPTIBLE}\r")
         shell.until("waiting\n")
         shell.type("\x03")
@@ -301,10 +312,9 @@ def test_a_pod_for_one_session(trial: Trial) -> None:
     """Started, joined, and gone with its shell; its status is kubectl's."""
     words = ("run", "one", "--image=mongo:3.2", "--restart=Never", "--rm", "-it", "-n", NAMESPACE, "--", "bash")
     with trial.kubectl.terminal(*words) as shell:
+        shell.resize(80, 24)
         shell.until("root@one:/# ")
-        shell.resize(132, 43)
-        shell.type("while [ \"$(stty size)\" != '43 132' ]; do sleep 0.05; done; echo si''zed\r")
-        shell.until("sized\n")
+        ensure_resized(shell)
         shell.type("exit 3\r")
         shell.until('pod "one" deleted')
         assert shell.wait() == 3
