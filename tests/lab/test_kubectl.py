@@ -41,7 +41,10 @@ http.server.ThreadingHTTPServer.request_queue_size = 64
 http.server.ThreadingHTTPServer(("", 8080), Handler).serve_forever()
 """
 
-INTERRUPTIBLE = """perl -e '$| = 1; $SIG{INT} = sub { print "inter", "rupted\\n"; exit }; print "wait", "ing\\n"; select undef, undef, undef, 0.05 while 1'"""
+INTERRUPTIBLE = (
+    """perl -e '$| = 1; $SIG{INT} = sub { print "inter", "rupted\\n"; exit };"""
+    """ print "wait", "ing\\n"; select undef, undef, undef, 0.05 while 1'"""
+)
 
 
 def pod(name: str, *command: str, **spec: object) -> dict[str, object]:
