@@ -39,6 +39,27 @@ ANY_MACHINE = """
 """
 """For sessions in a process of their own."""
 
+ELSEWHERE = """
+import contextlib
+import pytest
+from lateral.cluster import Cluster
+from lateral.errors import ClusterError, ConfigurationError
+from lateral.model import ClusterFacts
+from suite.synthetic import LOOT, assess
+
+pytest_plugins = ["lateral.plugin"]
+
+@pytest.fixture(autouse=True, scope="session")
+def elsewhere():
+    patch = pytest.MonkeyPatch()
+    cluster = Cluster(None, ClusterFacts("lab", "v1.32.0", "lab"))
+    patch.setattr("lateral.providers.lab.lab", lambda *_: contextlib.nullcontext(cluster))
+    patch.setattr("lateral.run.measure", measure)
+    yield
+    patch.undo()
+"""
+"""Without a lab, and with the measurement, `measure`, that is written behind it."""
+
 ROGUE = "rogue.default-to-user-db.sock-shop:27017/TCP"
 USER = "user.sock-shop-to-user-db.sock-shop:27017/TCP"
 LEFT = "clean-up failed: refused. Left over: Namespace x. Remove it by: lateral clean --run 1f2e3d4c"
@@ -1016,27 +1037,13 @@ def test_machine_that_allows_no_lab(suite: pytest.Pytester, monkeypatch: pytest.
 
 def test_what_only_the_cluster_refuses_ends_the_session(suite: pytest.Pytester) -> None:
     """It is told once and not as the error of every test, and it leaves no report that could pass for a measurement."""
-    suite.makeconftest("""
-        import contextlib
-        import pytest
-        from lateral.cluster import Cluster
-        from lateral.errors import ConfigurationError
-        from lateral.model import ClusterFacts
-
-        pytest_plugins = ["lateral.plugin"]
-
-        @pytest.fixture(autouse=True, scope="session")
-        def elsewhere():
-            patch = pytest.MonkeyPatch()
-            cluster = Cluster(None, ClusterFacts("lab", "v1.32.0", "lab"))
-            patch.setattr("lateral.providers.lab.lab", lambda *_: contextlib.nullcontext(cluster))
-            patch.setattr("lateral.run.measure", measure)
-            yield
-            patch.undo()
-
-        def measure(*_, **__):
-            raise ConfigurationError("mine.yaml:1: no such protocol")
-    """)
+    suite.makeconftest(
+        ELSEWHERE
+        + """
+def measure(*_, **__):
+    raise ConfigurationError("mine.yaml:1: no such protocol")
+"""
+    )
     result = suite.runpytest("-m", "lateral", "-k", ROGUE)
     assert result.ret == 4
     result.assert_outcomes()
@@ -1055,29 +1062,12 @@ def test_what_only_the_cluster_refuses_ends_the_session(suite: pytest.Pytester) 
 def test_what_could_not_be_cleaned_up_is_told_in_the_end(suite: pytest.Pytester, then: str, status: int) -> None:
     """However the run ended, and to who wants no progress: something of it is in the cluster."""
     suite.makeconftest(
-        """
-        import contextlib
-        import pytest
-        from lateral.cluster import Cluster
-        from lateral.errors import ClusterError
-        from lateral.model import ClusterFacts
-        from suite.synthetic import LOOT, assess
-
-        pytest_plugins = ["lateral.plugin"]
-
-        @pytest.fixture(autouse=True, scope="session")
-        def elsewhere():
-            patch = pytest.MonkeyPatch()
-            cluster = Cluster(None, ClusterFacts("lab", "v1.32.0", "lab"))
-            patch.setattr("lateral.providers.lab.lab", lambda *_: contextlib.nullcontext(cluster))
-            patch.setattr("lateral.run.measure", measure)
-            yield
-            patch.undo()
-
-        def measure(cluster, topology, *_, left, **__):
-            left("LEFT")
-            THEN
-    """.replace("THEN", then).replace("LEFT", LEFT)
+        ELSEWHERE
+        + f"""
+def measure(cluster, topology, *_, left, **__):
+    left({LEFT!r})
+    {then}
+"""
     )
     result = suite.runpytest_subprocess(
         "-q", "-m", "lateral", "--lateral-policies", "none", "-k", f"{ROGUE} and enforced"
